@@ -1,0 +1,2 @@
+//! Starts the product.
+fn main() {}
