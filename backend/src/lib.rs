@@ -1,1 +1,8 @@
-//! The whole product.
+//! The whole product. In the order in which a message travels:
+//! `http` → `inbox` → `worker` → `turn` → `sandbox` → `gateway` → `outbox` → `whatsapp`.
+
+pub mod clock;
+pub mod config;
+pub mod id;
+pub mod lifecycle;
+pub mod seal;

@@ -1,0 +1,210 @@
+//! One check per form of setting. A bad value is noted and the next one is looked at,
+//! so that the operator mends all of them at once.
+
+use std::{net::Ipv4Addr, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Keys, LogFormat, Roles};
+use crate::seal::{MasterKey, SealingKey};
+
+/// The longest duration a setting may ask for.
+const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+pub struct Check<'a> {
+    problems: &'a mut Vec<String>,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(problems: &'a mut Vec<String>) -> Self {
+        Self { problems }
+    }
+
+    fn note(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.problems.push(format!("{name}: {what}"));
+    }
+
+    pub fn roles(&mut self, value: &str) -> Roles {
+        let mut roles = Roles {
+            web: false,
+            worker: false,
+            broker: false,
+        };
+        for role in value.split(',').map(str::trim) {
+            match role {
+                "web" => roles.web = true,
+                "worker" => roles.worker = true,
+                "broker" => roles.broker = true,
+                _ => self.note("ROLES", "write a list of web, worker, broker"),
+            }
+        }
+        roles
+    }
+
+    /// A name that Docker, nftables and file systems all take.
+    pub fn name(&mut self, name: &str, value: &str) -> String {
+        let fits = (1..=40).contains(&value.len())
+            && value.starts_with(|c: char| c.is_ascii_lowercase())
+            && value
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        if !fits {
+            self.note(
+                name,
+                "use up to 40 of a-z, 0-9 and -, starting with a letter",
+            );
+        }
+        value.to_owned()
+    }
+
+    pub fn text(&mut self, name: &str, value: Option<String>, needed: bool) -> String {
+        let value = value.unwrap_or_default();
+        if needed && value.trim().is_empty() {
+            self.note(name, "is not set");
+        }
+        value
+    }
+
+    pub fn secret(&mut self, name: &str, value: Option<String>, needed: bool) -> SecretString {
+        SecretString::from(self.text(name, value, needed))
+    }
+
+    pub fn database_url(&mut self, value: Option<String>) -> SecretString {
+        let value = self.text("DATABASE_URL", value, true);
+        if !value.is_empty() && sqlx::postgres::PgConnectOptions::from_str(&value).is_err() {
+            // The parser's own error may quote the password.
+            self.note(
+                "DATABASE_URL",
+                "is not a Postgres address: postgres://user:password@host/name",
+            );
+        }
+        SecretString::from(value)
+    }
+
+    pub fn keys(&mut self, roles: Roles, master: Option<String>, sealing: Option<String>) -> Keys {
+        if let Some(text) = master.filter(|text| !text.is_empty()) {
+            match MasterKey::parse(&SecretString::from(text)) {
+                Ok(key) => return Keys::Master(key),
+                Err(error) => self.note("CLAWKAKA_MASTER_KEY", error),
+            }
+        } else if roles.worker {
+            self.note(
+                "CLAWKAKA_MASTER_KEY",
+                "is not set; make one with: openssl rand -base64 32",
+            );
+        } else if let Some(text) = sealing.filter(|text| !text.is_empty()) {
+            match SealingKey::parse(&text) {
+                Ok(key) => return Keys::Sealing(key),
+                Err(error) => self.note("CLAWKAKA_SEALING_KEY", error),
+            }
+        } else if roles.web {
+            self.note(
+                "CLAWKAKA_SEALING_KEY",
+                "is not set (nor CLAWKAKA_MASTER_KEY)",
+            );
+        }
+        Keys::None
+    }
+
+    pub fn number(&mut self, name: &str, value: &str, range: RangeInclusive<i64>) -> i64 {
+        match value.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (from, to) = (range.start(), range.end());
+                self.note(
+                    name,
+                    format_args!("must be a whole number from {from} to {to}"),
+                );
+                *range.start()
+            }
+        }
+    }
+
+    pub fn count(&mut self, name: &str, value: &str) -> i64 {
+        self.number(name, value, 0..=1_000_000_000_000)
+    }
+
+    pub fn port(&mut self, name: &str, value: Option<String>, default: i64) -> u16 {
+        let value = value.unwrap_or_else(|| default.to_string());
+        self.number(name, &value, 1..=65_535) as u16
+    }
+
+    pub fn cpus(&mut self, name: &str, value: &str) -> f64 {
+        match value.parse() {
+            Ok(cpus) if (0.1..=1024.0).contains(&cpus) => cpus,
+            _ => {
+                self.note(name, "must be a number of CPUs, for example 1 or 0.5");
+                1.0
+            }
+        }
+    }
+
+    /// Sizes as Docker writes them: `512m`, `2g`.
+    pub fn bytes(&mut self, name: &str, value: &str) -> i64 {
+        let (digits, factor) = match value.strip_suffix(['k', 'm', 'g']) {
+            Some(digits) if value.ends_with('k') => (digits, 1 << 10),
+            Some(digits) if value.ends_with('m') => (digits, 1 << 20),
+            Some(digits) => (digits, 1 << 30),
+            None => (value, 1),
+        };
+        match digits
+            .parse::<i64>()
+            .ok()
+            .and_then(|n| n.checked_mul(factor))
+        {
+            Some(bytes) if bytes > 0 => bytes,
+            _ => {
+                self.note(name, "must be a size, for example 512m or 2g");
+                1
+            }
+        }
+    }
+
+    pub fn duration(&mut self, name: &str, value: &str) -> Duration {
+        match humantime::parse_duration(value) {
+            Ok(duration) if duration <= MAX_DURATION => duration,
+            _ => {
+                self.note(
+                    name,
+                    "must be a duration of up to a year, for example 90s, 30m or 7d",
+                );
+                Duration::ZERO
+            }
+        }
+    }
+
+    pub fn url(&mut self, name: &str, value: &str) -> Url {
+        match Url::parse(value) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+            _ => {
+                self.note(name, "must be an http:// or https:// address");
+                Url::parse("http://invalid.invalid").expect("this is an address")
+            }
+        }
+    }
+
+    pub fn subnet(&mut self, name: &str, value: &str) -> Ipv4Addr {
+        let parsed = value
+            .strip_suffix("/16")
+            .and_then(|address| address.parse::<Ipv4Addr>().ok());
+        match parsed {
+            Some(address) if address.is_private() && address.octets()[2..] == [0, 0] => address,
+            _ => {
+                self.note(name, "must be a private /16, for example 10.77.0.0/16");
+                Ipv4Addr::new(10, 77, 0, 0)
+            }
+        }
+    }
+
+    pub fn log_format(&mut self, value: &str) -> LogFormat {
+        match value {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            _ => {
+                self.note("LOG_FORMAT", "must be human or json");
+                LogFormat::Human
+            }
+        }
+    }
+}

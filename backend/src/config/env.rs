@@ -1,0 +1,166 @@
+//! Every setting as the operator writes it. The comments are the manual: `clawkaka serve --help`.
+
+use clap::{Args, Command, FromArgMatches};
+
+/// Settings come from the environment. Each can also come from a file: `NAME_FILE=/path`.
+/// Durations are written `5s`, `30m`, `7d`; sizes `512m`, `2g`.
+#[derive(Args, Debug, Default)]
+pub struct Raw {
+    /// Which roles this process plays: web, worker, broker.
+    #[arg(long, env = "ROLES", default_value = "web,worker,broker")]
+    pub roles: String,
+    /// Name of this deployment; every container, network and wall of ours carries it.
+    #[arg(long, env = "CLAWKAKA_DEPLOYMENT", default_value = "clawkaka")]
+    pub deployment: String,
+    /// Postgres, over TCP or a Unix socket (`postgres:///clawkaka?host=/run/postgresql`).
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Root of every key: 32 bytes, base64 (`openssl rand -base64 32`). Lose it and nothing stored can be read.
+    #[arg(long, env = "CLAWKAKA_MASTER_KEY", hide_env_values = true)]
+    pub master_key: Option<String>,
+    /// For a process that is only `web`: the public half, printed by `clawkaka keys`.
+    #[arg(long, env = "CLAWKAKA_SEALING_KEY")]
+    pub sealing_key: Option<String>,
+    /// Webhooks are received on this port of 0.0.0.0.
+    #[arg(long, env = "PORT", default_value = "3001")]
+    pub port: String,
+    /// The worker's health on loopback; PORT + 1 unless set.
+    #[arg(long, env = "WORKER_HEALTH_PORT")]
+    pub worker_health_port: Option<String>,
+    /// Prometheus metrics on loopback; PORT + 2 unless set.
+    #[arg(long, env = "METRICS_PORT")]
+    pub metrics_port: Option<String>,
+    /// Where sandboxes reach the broker, on the bridge's address; PORT + 4 unless set.
+    #[arg(long, env = "BROKER_PORT")]
+    pub broker_port: Option<String>,
+    /// `human` or `json`.
+    #[arg(long, env = "LOG_FORMAT", default_value = "human")]
+    pub log_format: String,
+
+    /// web: the Meta app's secret; webhooks are signed with it.
+    #[arg(long, env = "WHATSAPP_APP_SECRET", hide_env_values = true)]
+    pub whatsapp_app_secret: Option<String>,
+    /// web: the word you type into Meta's dashboard when you register the webhook.
+    #[arg(long, env = "WHATSAPP_VERIFICATION_TOKEN", hide_env_values = true)]
+    pub whatsapp_verification_token: Option<String>,
+    /// worker: a system user's token with whatsapp_business_messaging.
+    #[arg(long, env = "WHATSAPP_ACCESS_TOKEN", hide_env_values = true)]
+    pub whatsapp_access_token: Option<String>,
+    /// The number people write to, by Meta's id of it.
+    #[arg(long, env = "WHATSAPP_SENDER_PHONE_NUMBER_ID")]
+    pub whatsapp_sender_phone_number_id: Option<String>,
+    #[arg(
+        long,
+        env = "WHATSAPP_API_BASE_URL",
+        default_value = "https://graph.facebook.com"
+    )]
+    pub whatsapp_api_base_url: String,
+    #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v24.0")]
+    pub whatsapp_api_version: String,
+
+    /// Any OpenAI-compatible endpoint.
+    #[arg(
+        long,
+        env = "LLM_BASE_URL",
+        default_value = "https://openrouter.ai/api/v1"
+    )]
+    pub llm_base_url: String,
+    /// broker: its key. No sandbox ever sees it.
+    #[arg(long, env = "LLM_API_KEY", hide_env_values = true)]
+    pub llm_api_key: Option<String>,
+    /// worker, broker: the only model sandboxes may use.
+    #[arg(long, env = "LLM_MODEL")]
+    pub llm_model: Option<String>,
+    /// Tokens a person's sandbox may use in 24 hours.
+    #[arg(long, env = "LLM_TOKENS_PER_TENANT_DAY", default_value = "2000000")]
+    pub llm_tokens_per_tenant_day: String,
+    /// Tokens all sandboxes together may use in 24 hours.
+    #[arg(long, env = "LLM_TOKENS_PER_DAY", default_value = "50000000")]
+    pub llm_tokens_per_day: String,
+    /// Calls of the model within one turn.
+    #[arg(long, env = "LLM_CALLS_PER_TURN", default_value = "30")]
+    pub llm_calls_per_turn: String,
+
+    /// worker: the image every sandbox runs.
+    #[arg(long, env = "SANDBOX_IMAGE")]
+    pub sandbox_image: Option<String>,
+    #[arg(long, env = "SANDBOX_MEMORY", default_value = "2g")]
+    pub sandbox_memory: String,
+    /// CPUs one sandbox may use at most.
+    #[arg(long, env = "SANDBOX_CPUS", default_value = "2")]
+    pub sandbox_cpus: String,
+    /// A stronger OCI runtime, as Docker knows it by name (for example runsc).
+    #[arg(long, env = "SANDBOX_RUNTIME")]
+    pub sandbox_runtime: Option<String>,
+    /// A /16 of private addresses that nothing else on this machine uses.
+    #[arg(long, env = "SANDBOX_SUBNET", default_value = "10.77.0.0/16")]
+    pub sandbox_subnet: String,
+    /// Sandbox slot N runs as uid SANDBOX_UID_BASE + N; nothing else on this machine may use them.
+    #[arg(long, env = "SANDBOX_UID_BASE", default_value = "200000")]
+    pub sandbox_uid_base: String,
+    /// The Docker engine.
+    #[arg(
+        long,
+        env = "DOCKER_HOST",
+        default_value = "unix:///var/run/docker.sock"
+    )]
+    pub docker_host: String,
+
+    /// New people per hour on a line; the burst comes on top of an idle hour.
+    #[arg(long, env = "LIMIT_SIGNUPS_PER_HOUR", default_value = "20")]
+    pub limit_signups_per_hour: String,
+    #[arg(long, env = "LIMIT_SIGNUP_BURST", default_value = "5")]
+    pub limit_signup_burst: String,
+    /// People in all.
+    #[arg(long, env = "LIMIT_TENANTS", default_value = "500")]
+    pub limit_tenants: String,
+    /// Messages of one person.
+    #[arg(long, env = "LIMIT_INBOUND_PER_MINUTE", default_value = "10")]
+    pub limit_inbound_per_minute: String,
+    #[arg(long, env = "LIMIT_INBOUND_PER_DAY", default_value = "200")]
+    pub limit_inbound_per_day: String,
+    /// Messages of one person that wait for a turn.
+    #[arg(long, env = "LIMIT_WAITING", default_value = "20")]
+    pub limit_waiting: String,
+    /// Messages one turn may send.
+    #[arg(long, env = "LIMIT_MESSAGES_PER_TURN", default_value = "5")]
+    pub limit_messages_per_turn: String,
+    /// How long a turn may take before the person gets an apology.
+    #[arg(long, env = "TURN_DEADLINE", default_value = "10m")]
+    pub turn_deadline: String,
+    /// How long an idle conversation without an answer may stay so before the agent is asked again.
+    #[arg(long, env = "TURN_IDLE", default_value = "20s")]
+    pub turn_idle: String,
+    /// How long to wait for a receipt of a send whose outcome is unclear before it is sent once more.
+    #[arg(long, env = "SEND_UNKNOWN_WAIT", default_value = "90s")]
+    pub send_unknown_wait: String,
+}
+
+/// Reads `NAME_FILE` for every setting of `command` that has a name: the returned arguments come
+/// before the environment, and a file that cannot be read is a problem to report.
+pub fn from_files(
+    command: &Command,
+    environment: impl Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> Vec<String> {
+    let mut arguments = Vec::new();
+    for argument in command.get_arguments() {
+        let (Some(name), Some(long)) = (argument.get_env(), argument.get_long()) else {
+            continue;
+        };
+        let file_setting = format!("{}_FILE", name.to_string_lossy());
+        let Some(path) = environment(&file_setting) else {
+            continue;
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => arguments.push(format!("--{long}={}", text.trim_end_matches(['\r', '\n']))),
+            Err(error) => problems.push(format!("{file_setting}: cannot read {path}: {error}")),
+        }
+    }
+    arguments
+}
+
+/// The settings as clap found them.
+pub fn from_matches(matches: &clap::ArgMatches) -> Result<Raw, clap::Error> {
+    Raw::from_arg_matches(matches)
+}

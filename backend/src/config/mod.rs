@@ -1,0 +1,211 @@
+//! Settings, checked once at start. Only this folder reads the environment.
+
+mod check;
+pub mod env;
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::seal::{MasterKey, SealingKey};
+use check::Check;
+pub use env::Raw;
+
+/// Everything a process needs to know, validated for the roles it plays.
+pub struct Config {
+    pub roles: Roles,
+    pub deployment: String,
+    pub database_url: SecretString,
+    pub keys: Keys,
+    pub ports: Ports,
+    pub log_format: LogFormat,
+    pub whatsapp: WhatsApp,
+    pub llm: Llm,
+    pub sandbox: Sandbox,
+    pub limits: Limits,
+    pub timing: Timing,
+}
+
+/// What this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub web: bool,
+    pub worker: bool,
+    pub broker: bool,
+}
+
+/// What this process can open.
+pub enum Keys {
+    /// worker: everything derives from it.
+    Master(MasterKey),
+    /// web: can seal, not read.
+    Sealing(SealingKey),
+    /// broker: seals nothing and reads nothing.
+    None,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub web: u16,
+    pub worker_health: u16,
+    pub metrics: u16,
+    pub broker: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// The line named in the environment. Which parts are set depends on the roles.
+#[derive(Clone)]
+pub struct WhatsApp {
+    pub app_secret: SecretString,
+    pub verification_token: SecretString,
+    pub access_token: SecretString,
+    pub phone_number_id: String,
+    pub api_base_url: Url,
+    pub api_version: String,
+}
+
+#[derive(Clone)]
+pub struct Llm {
+    pub base_url: Url,
+    pub api_key: SecretString,
+    pub model: String,
+    /// Tokens per tenant in 24 hours.
+    pub tokens_per_tenant_day: i64,
+    /// Tokens in all in 24 hours.
+    pub tokens_per_day: i64,
+    /// Model calls within one turn.
+    pub calls_per_turn: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    pub image: String,
+    /// Bytes.
+    pub memory: i64,
+    pub cpus: f64,
+    pub runtime: Option<String>,
+    /// First address of the /16; the bridge has the one after it.
+    pub subnet: Ipv4Addr,
+    pub uid_base: u32,
+    pub docker_host: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub signups_per_hour: i64,
+    pub signup_burst: i64,
+    pub tenants: i64,
+    pub inbound_per_minute: i64,
+    pub inbound_per_day: i64,
+    pub waiting: i64,
+    pub messages_per_turn: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub turn_deadline: Duration,
+    pub turn_idle: Duration,
+    pub send_unknown_wait: Duration,
+}
+
+impl Config {
+    /// Checks every setting; the error names every bad one and says what to do.
+    pub fn check(raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
+        let mut check = Check::new(&mut problems);
+        let roles = check.roles(&raw.roles);
+        let port = check.number("PORT", &raw.port, 1..=65_000);
+        let config = Self {
+            roles,
+            deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
+            database_url: check.database_url(raw.database_url),
+            keys: check.keys(roles, raw.master_key, raw.sealing_key),
+            ports: Ports {
+                web: port as u16,
+                worker_health: check.port("WORKER_HEALTH_PORT", raw.worker_health_port, port + 1),
+                metrics: check.port("METRICS_PORT", raw.metrics_port, port + 2),
+                broker: check.port("BROKER_PORT", raw.broker_port, port + 4),
+            },
+            log_format: check.log_format(&raw.log_format),
+            whatsapp: WhatsApp {
+                app_secret: check.secret("WHATSAPP_APP_SECRET", raw.whatsapp_app_secret, roles.web),
+                verification_token: check.secret(
+                    "WHATSAPP_VERIFICATION_TOKEN",
+                    raw.whatsapp_verification_token,
+                    roles.web,
+                ),
+                access_token: check.secret(
+                    "WHATSAPP_ACCESS_TOKEN",
+                    raw.whatsapp_access_token,
+                    roles.worker,
+                ),
+                phone_number_id: check.text(
+                    "WHATSAPP_SENDER_PHONE_NUMBER_ID",
+                    raw.whatsapp_sender_phone_number_id,
+                    roles.web || roles.worker,
+                ),
+                api_base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
+                api_version: raw.whatsapp_api_version,
+            },
+            llm: Llm {
+                base_url: check.url("LLM_BASE_URL", &raw.llm_base_url),
+                api_key: check.secret("LLM_API_KEY", raw.llm_api_key, roles.broker),
+                model: check.text("LLM_MODEL", raw.llm_model, roles.worker || roles.broker),
+                tokens_per_tenant_day: check
+                    .count("LLM_TOKENS_PER_TENANT_DAY", &raw.llm_tokens_per_tenant_day),
+                tokens_per_day: check.count("LLM_TOKENS_PER_DAY", &raw.llm_tokens_per_day),
+                calls_per_turn: check.count("LLM_CALLS_PER_TURN", &raw.llm_calls_per_turn),
+            },
+            sandbox: Sandbox {
+                image: check.text("SANDBOX_IMAGE", raw.sandbox_image, roles.worker),
+                memory: check.bytes("SANDBOX_MEMORY", &raw.sandbox_memory),
+                cpus: check.cpus("SANDBOX_CPUS", &raw.sandbox_cpus),
+                runtime: raw.sandbox_runtime.filter(|name| !name.is_empty()),
+                subnet: check.subnet("SANDBOX_SUBNET", &raw.sandbox_subnet),
+                uid_base: check.number(
+                    "SANDBOX_UID_BASE",
+                    &raw.sandbox_uid_base,
+                    10_000..=2_000_000_000,
+                ) as u32,
+                docker_host: raw.docker_host,
+            },
+            limits: Limits {
+                signups_per_hour: check
+                    .count("LIMIT_SIGNUPS_PER_HOUR", &raw.limit_signups_per_hour),
+                signup_burst: check.count("LIMIT_SIGNUP_BURST", &raw.limit_signup_burst),
+                tenants: check.count("LIMIT_TENANTS", &raw.limit_tenants),
+                inbound_per_minute: check
+                    .count("LIMIT_INBOUND_PER_MINUTE", &raw.limit_inbound_per_minute),
+                inbound_per_day: check.count("LIMIT_INBOUND_PER_DAY", &raw.limit_inbound_per_day),
+                waiting: check.count("LIMIT_WAITING", &raw.limit_waiting),
+                messages_per_turn: check
+                    .count("LIMIT_MESSAGES_PER_TURN", &raw.limit_messages_per_turn),
+            },
+            timing: Timing {
+                turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
+                turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
+                send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
+            },
+        };
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        anyhow::bail!(
+            "settings to mend before it can start:\n  {}",
+            problems.join("\n  ")
+        )
+    }
+}
+
+impl Sandbox {
+    /// The bridge's own address, where the broker listens.
+    pub fn bridge_address(&self) -> Ipv4Addr {
+        let [a, b, ..] = self.subnet.octets();
+        Ipv4Addr::new(a, b, 0, 1)
+    }
+}
