@@ -1,1 +1,3 @@
 //! The whole product.
+
+pub mod whatsapp;
