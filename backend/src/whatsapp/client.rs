@@ -120,7 +120,9 @@ impl Client {
         let answer = self.post(line, &message).await?;
         let wamid = answer.pointer("/messages/0/id").and_then(Value::as_str);
         match wamid.filter(|wamid| !wamid.is_empty()) {
-            Some(wamid) => Ok(Accepted { wamid: wamid.to_owned() }),
+            Some(wamid) => Ok(Accepted {
+                wamid: wamid.to_owned(),
+            }),
             // Taken, it seems, but by what? A receipt will say.
             None => Err(SendError::new(Class::Unclear)),
         }
@@ -157,22 +159,26 @@ impl Client {
         let response = sent.map_err(|error| SendError::new(class_of(&error)))?;
         let status = response.status();
         let retry_after = retry_after(&response);
-        let answer: Option<Value> =
-            read(response).await.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let answer: Option<Value> = read(response)
+            .await
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match answer {
             Some(answer) if status.is_success() => Ok(answer),
-            None if status.is_success() => {
-                Err(SendError { status: Some(status.as_u16()), ..SendError::new(Class::Unclear) })
-            }
+            None if status.is_success() => Err(SendError {
+                status: Some(status.as_u16()),
+                ..SendError::new(Class::Unclear)
+            }),
             answer => Err(refusal(status.as_u16(), retry_after, answer.as_ref())),
         }
     }
 
     fn messages_url(&self, phone_number_id: &str) -> Result<Url, SendError> {
         let mut url = self.config.base_url.clone();
-        let mut path =
-            url.path_segments_mut().map_err(|()| SendError::new(Class::BadRequest))?;
-        path.pop_if_empty().extend([&self.config.version, phone_number_id, "messages"]);
+        let mut path = url
+            .path_segments_mut()
+            .map_err(|()| SendError::new(Class::BadRequest))?;
+        path.pop_if_empty()
+            .extend([&self.config.version, phone_number_id, "messages"]);
         drop(path);
         Ok(url)
     }
@@ -222,7 +228,11 @@ fn class_of(error: &reqwest::Error) -> Class {
 /// "is_transient"?, …}}`.
 fn refusal(status: u16, retry_after: Option<Duration>, answer: Option<&Value>) -> SendError {
     let error = answer.and_then(|answer| answer.get("error"));
-    let number = |name| error.and_then(|error| error.get(name)).and_then(Value::as_i64);
+    let number = |name| {
+        error
+            .and_then(|error| error.get(name))
+            .and_then(Value::as_i64)
+    };
     let code = number("code");
     let said_transient = error.and_then(|error| error.get("is_transient")) == Some(&json!(true));
     let class = match code {
@@ -234,7 +244,9 @@ fn refusal(status: u16, retry_after: Option<Duration>, answer: Option<&Value>) -
         }),
         None => Class::of_status(status),
     };
-    let trace = error.and_then(|error| error.get("fbtrace_id")).and_then(Value::as_str);
+    let trace = error
+        .and_then(|error| error.get("fbtrace_id"))
+        .and_then(Value::as_str);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let trace = trace.filter(|trace| trace.len() <= 40 && trace.chars().all(plain));
     SendError {

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use super::meta::moment;
 use super::raw::Object;
-use super::short_id;
+use super::{rekey, short_id};
 
 /// Longer names are cut: WhatsApp's own limit is 25, a business's 256.
 const MAX_NAME_CHARS: usize = 100;
@@ -122,7 +122,13 @@ impl Delivery {
     }
 
     fn from_wire(state: &str) -> Option<Self> {
-        let all = [Self::Sent, Self::Failed, Self::Delivered, Self::Read, Self::Played];
+        let all = [
+            Self::Sent,
+            Self::Failed,
+            Self::Delivered,
+            Self::Read,
+            Self::Played,
+        ];
         all.into_iter().find(|delivery| delivery.as_str() == state)
     }
 }
@@ -142,12 +148,8 @@ fn read(kind: &str, body: &[u8]) -> Option<InboundEvent> {
         "status" if ours("messages") => status(&envelope).map(InboundEvent::Status),
         "system" => {
             let item = envelope.object("message")?;
-            let rekey = if ours("user_id_update") && item.get("system").is_none() {
-                updated_user_id(&item)
-            } else {
-                changed_address(&item)
-            };
-            rekey.filter(is_a_change).map(InboundEvent::Rekey)
+            let field_is_update = field.as_deref() == Some("user_id_update");
+            rekey::read(&item, field_is_update).map(InboundEvent::Rekey)
         }
         _ => None,
     }
@@ -158,16 +160,26 @@ fn message(envelope: &Object<'_>) -> Option<Message> {
     let contact = envelope.first("contacts");
     let told = |key| contact.as_ref().and_then(|contact| contact.text(key));
     let sender = Sender {
-        user_id: item.text("from_user_id").and_then(address).or_else(|| told("user_id").and_then(address)),
-        phone: item.text("from").and_then(digits).or_else(|| told("wa_id").and_then(digits)),
+        user_id: item
+            .text("from_user_id")
+            .and_then(address)
+            .or_else(|| told("user_id").and_then(address)),
+        phone: item
+            .text("from")
+            .and_then(digits)
+            .or_else(|| told("wa_id").and_then(digits)),
         group: item.text("group_id").and_then(address),
     };
-    let profile = contact.as_ref().and_then(|contact| contact.object("profile"));
+    let profile = contact
+        .as_ref()
+        .and_then(|contact| contact.object("profile"));
     let known = sender.user_id.is_some() || sender.phone.is_some();
     known.then_some(Message {
         id: item.text("id").and_then(id)?,
         sender,
-        name: profile.and_then(|profile| profile.text("name")).and_then(name),
+        name: profile
+            .and_then(|profile| profile.text("name"))
+            .and_then(name),
         at: item.integer("timestamp").and_then(moment),
         content: content(&item),
     })
@@ -180,11 +192,21 @@ fn content(item: &Object<'_>) -> Content {
     Content::Other(match kind.as_str() {
         "text" | "" if item.get("text").is_some() || kind == "text" => {
             let body = inside("text", "body").unwrap_or_default().replace('\0', "");
-            return if body.trim().is_empty() { Content::Empty } else { Content::Text(body) };
+            return if body.trim().is_empty() {
+                Content::Empty
+            } else {
+                Content::Text(body)
+            };
         }
         "image" => "image",
         "video" => "video",
-        "audio" if item.object("audio").is_some_and(|audio| is_true(&audio, "voice")) => "voice",
+        "audio"
+            if item
+                .object("audio")
+                .is_some_and(|audio| is_true(&audio, "voice")) =>
+        {
+            "voice"
+        }
         "audio" => "audio",
         "document" => "document",
         "sticker" => "sticker",
@@ -210,10 +232,18 @@ fn content(item: &Object<'_>) -> Content {
 fn status(envelope: &Object<'_>) -> Option<Status> {
     let item = envelope.object("status")?;
     let error = item.first("errors").and_then(|error| {
-        let details = error.object("error_data").and_then(|data| data.text("details"));
-        Some(ApiError { code: error.integer("code")?, title: error.text("title"), details })
+        let details = error
+            .object("error_data")
+            .and_then(|data| data.text("details"));
+        Some(ApiError {
+            code: error.integer("code")?,
+            title: error.text("title"),
+            details,
+        })
     });
-    let group = item.text("recipient_type").is_some_and(|kind| kind == "group");
+    let group = item
+        .text("recipient_type")
+        .is_some_and(|kind| kind == "group");
     let recipient = item.text("recipient_id");
     Some(Status {
         wamid: item.text("id").and_then(id)?,
@@ -229,71 +259,15 @@ fn status(envelope: &Object<'_>) -> Option<Status> {
     })
 }
 
-/// A `system` message. `from` is who it was; `system` says who it is now.
-fn changed_address(item: &Object<'_>) -> Option<Rekey> {
-    let system = item.object("system")?;
-    let user_id = |key| system.text(key).and_then(address);
-    let phone = |key| system.text(key).and_then(digits);
-    let was = || item.text("from").and_then(digits);
-    let was_id = || item.text("from_user_id").and_then(address);
-    match system.text("type")?.as_str() {
-        "user_changed_number" => Some(Rekey {
-            old: person(user_id("previous_user_id").or_else(was_id), was()),
-            new: person(user_id("user_id"), phone("wa_id")),
-        }),
-        "user_changed_user_id" => {
-            let new = user_id("user_id");
-            let old = user_id("previous_user_id").or_else(was_id);
-            let old = old.or_else(|| told_in_body(&system, new.as_deref()));
-            Some(Rekey { old: person(old, was()), new: person(new, phone("wa_id")) })
-        }
-        // Until 2025. `new_wa_id` up to API version 11, `wa_id` since.
-        "customer_changed_number" => Some(Rekey {
-            old: person(was_id(), phone("customer").or_else(was)),
-            new: person(user_id("user_id"), phone("new_wa_id").or_else(|| phone("wa_id"))),
-        }),
-        _ => None,
-    }
-}
-
-/// Meta's sample has the old user id only in the sentence "User <name> changed from <old> to <new>".
-/// People choose their names, so only the very end counts, and only if it names the new id we have.
-fn told_in_body(system: &Object<'_>, new: Option<&str>) -> Option<String> {
-    let body = system.text("body")?;
-    let mut words = body.split(' ').rev();
-    let (last, to, old) = (words.next()?, words.next()?, words.next()?);
-    let told = words.next() == Some("from") && to == "to" && Some(last) == new && old.contains('.');
-    told.then(|| old.to_owned()).and_then(address)
-}
-
-/// An item of the field `user_id_update`: `{"user_id": {"previous", "current"}, "wa_id"?, …}`.
-fn updated_user_id(item: &Object<'_>) -> Option<Rekey> {
-    let ids = item.object("user_id")?;
-    let phone = item.text("wa_id").and_then(digits);
-    Some(Rekey {
-        old: person(ids.text("previous").and_then(address), None),
-        new: person(ids.text("current").and_then(address), phone),
-    })
-}
-
-fn is_a_change(rekey: &Rekey) -> bool {
-    let named = |sender: &Sender| sender.user_id.is_some() || sender.phone.is_some();
-    named(&rekey.old) && named(&rekey.new) && rekey.old != rekey.new
-}
-
-fn person(user_id: Option<String>, phone: Option<String>) -> Sender {
-    Sender { user_id, phone, group: None }
-}
-
 /// `+1 (650) 555-1234` and `16505551234` are one phone; anything with letters is none.
-fn digits(phone: String) -> Option<String> {
+pub(super) fn digits(phone: String) -> Option<String> {
     let spelling = |c: char| c.is_ascii_digit() || " +-().".contains(c);
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
     let plausible = phone.chars().all(spelling) && (5..=MAX_PHONE_DIGITS).contains(&digits.len());
     plausible.then_some(digits)
 }
 
-fn address(value: String) -> Option<String> {
+pub(super) fn address(value: String) -> Option<String> {
     let clean = !value.chars().any(|c| c.is_control() || c.is_whitespace());
     (clean && (1..=MAX_ADDRESS_BYTES).contains(&value.len())).then_some(value)
 }
@@ -303,7 +277,11 @@ fn id(value: String) -> Option<String> {
 }
 
 fn name(value: String) -> Option<String> {
-    let clean: String = value.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let clean: String = value
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME_CHARS)
+        .collect();
     let trimmed = clean.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
@@ -324,8 +302,13 @@ impl fmt::Debug for Sender {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Message");
-        fields.field("id", &short_id(&self.id)).field("sender", &self.sender);
-        fields.field("at", &self.at).field("content", &self.content).finish_non_exhaustive()
+        fields
+            .field("id", &short_id(&self.id))
+            .field("sender", &self.sender);
+        fields
+            .field("at", &self.at)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
     }
 }
 
@@ -342,9 +325,16 @@ impl fmt::Debug for Content {
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Status");
-        fields.field("wamid", &short_id(&self.wamid)).field("state", &self.state);
-        fields.field("at", &self.at).field("callback", &self.callback);
-        fields.field("error", &self.error).field("recipient", &self.recipient).finish()
+        fields
+            .field("wamid", &short_id(&self.wamid))
+            .field("state", &self.state);
+        fields
+            .field("at", &self.at)
+            .field("callback", &self.callback);
+        fields
+            .field("error", &self.error)
+            .field("recipient", &self.recipient)
+            .finish()
     }
 }
 

@@ -50,10 +50,30 @@ impl Class {
             // user id; 137000: somebody else may hold the phone now.
             130472 | 131026 | 131049 | 131050 | 131052 | 131062 | 137000 => Self::Undeliverable,
             // 131030: a test number may only write to its list.
-            3 | 10 | 200..=299 | 368 | 130497 | 131005 | 131030 | 131031 | 131037 | 131042
-            | 131045 | 131063 | 133000..=133999 => Self::Operator,
-            33 | 100 | 131008 | 131009 | 131021 | 131051 | 131053 | 132000..=132999 | 135000
-            | 138000..=138999 | 139100..=139103 => Self::BadRequest,
+            3
+            | 10
+            | 200..=299
+            | 368
+            | 130497
+            | 131005
+            | 131030
+            | 131031
+            | 131037
+            | 131042
+            | 131045
+            | 131063
+            | 133000..=133999 => Self::Operator,
+            33
+            | 100
+            | 131008
+            | 131009
+            | 131021
+            | 131051
+            | 131053
+            | 132000..=132999
+            | 135000
+            | 138000..=138999
+            | 139100..=139103 => Self::BadRequest,
             _ => return None,
         })
     }
@@ -90,7 +110,14 @@ pub struct SendError {
 impl SendError {
     pub(super) fn new(class: Class) -> Self {
         let (retry_after, status, code, subcode, trace) = Default::default();
-        Self { class, retry_after, status, code, subcode, trace }
+        Self {
+            class,
+            retry_after,
+            status,
+            code,
+            subcode,
+            trace,
+        }
     }
 }
 
@@ -128,7 +155,10 @@ mod tests {
             (&[4, 80007, 130429], Throttled),
             (&[131056], PairRate),
             (&[131048, 131064], Spam),
-            (&[33, 100, 131008, 131009, 131021, 131051, 135000], BadRequest),
+            (
+                &[33, 100, 131008, 131009, 131021, 131051, 135000],
+                BadRequest,
+            ),
             (&[131026], Undeliverable),
             (&[131030, 131037, 131042, 131045, 133010], Operator),
             (&[131047], WindowClosed),
@@ -137,7 +167,10 @@ mod tests {
             (&[130497, 131031, 368], Operator),
             (&[131062], Undeliverable),
             (&[131063], Operator),
-            (&[132000, 132001, 132005, 132007, 132012, 132015, 132016], BadRequest),
+            (
+                &[132000, 132001, 132005, 132007, 132012, 132015, 132016],
+                BadRequest,
+            ),
             (&[132018, 132068, 132069, 139100, 139103], BadRequest),
             (&[137000], Undeliverable),
         ];

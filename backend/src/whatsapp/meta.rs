@@ -56,7 +56,10 @@ pub struct Update {
 }
 
 pub fn cut(body: &[u8]) -> Vec<Update> {
-    let mut cuts = Cuts { updates: Vec::new(), found: 0 };
+    let mut cuts = Cuts {
+        updates: Vec::new(),
+        found: 0,
+    };
     if let Some(top) = Object::parse(body) {
         for list in top.all("entry") {
             cuts.each(list, Cuts::entry);
@@ -66,7 +69,11 @@ pub fn cut(body: &[u8]) -> Vec<Update> {
         return vec![unknown(body, None)];
     }
     if cuts.found > MAX_UPDATES {
-        tracing::warn!(found = cuts.found, cut = MAX_UPDATES, "webhook holds too many updates");
+        tracing::warn!(
+            found = cuts.found,
+            cut = MAX_UPDATES,
+            "webhook holds too many updates"
+        );
         cuts.updates.push(unknown(body, None));
     }
     cuts.updates
@@ -114,9 +121,9 @@ impl Cuts {
         for name in ["messages", "statuses", "user_id_update"] {
             for list in value.iter().flat_map(|value| value.all(name)) {
                 match items(list) {
-                    Some(items) => {
-                        items.into_iter().for_each(|item| self.push(|| envelope.update(name, item)))
-                    }
+                    Some(items) => items
+                        .into_iter()
+                        .for_each(|item| self.push(|| envelope.update(name, item))),
                     None => self.push(|| unknown(list.get().as_bytes(), envelope.line())),
                 }
             }
@@ -155,7 +162,11 @@ impl<'a> Envelope<'a> {
             phone_number_id: metadata
                 .and_then(|metadata| metadata.text("phone_number_id"))
                 .filter(|id| usable(id)),
-            contacts: contacts.into_iter().take(MAX_UPDATES).map(Contact::read).collect(),
+            contacts: contacts
+                .into_iter()
+                .take(MAX_UPDATES)
+                .map(Contact::read)
+                .collect(),
         }
     }
 
@@ -172,22 +183,38 @@ impl<'a> Envelope<'a> {
             "messages" if text("type").as_deref() != Some("system") => Kind::Message,
             _ => Kind::System,
         };
-        let name = if list == "statuses" { "status" } else { "message" };
+        let name = if list == "statuses" {
+            "status"
+        } else {
+            "message"
+        };
         let body = self.wrap(name, raw, item.as_ref());
         let id = match kind {
-            Kind::Status => text("id").zip(text("status")).map(|(id, state)| format!("{id}:{state}")),
+            Kind::Status => text("id")
+                .zip(text("status"))
+                .map(|(id, state)| format!("{id}:{state}")),
             _ => text("id").filter(|id| !id.is_empty()),
         };
         let provider_id = match id {
             Some(id) if self.phone_number_id.is_some() && usable(&id) => id,
             _ => hash(&body),
         };
-        let provider_at = item.and_then(|item| item.integer("timestamp")).and_then(moment);
-        Update { kind, phone_number_id: self.line(), provider_id, provider_at, body }
+        let provider_at = item
+            .and_then(|item| item.integer("timestamp"))
+            .and_then(moment);
+        Update {
+            kind,
+            phone_number_id: self.line(),
+            provider_id,
+            provider_at,
+            body,
+        }
     }
 
     fn wrap(&self, name: &str, raw: &RawValue, item: Option<&Object<'_>>) -> Vec<u8> {
-        let contact = item.and_then(|item| self.contact_of(item)).map(|contact| contact.raw);
+        let contact = item
+            .and_then(|item| self.contact_of(item))
+            .map(|contact| contact.raw);
         let short = |slice: &&RawValue| slice.get().len() <= MAX_SLICE_BYTES;
         let mut body = String::from("{");
         if let Some(field) = self.field.filter(short) {
@@ -206,21 +233,32 @@ impl<'a> Envelope<'a> {
     /// The contact an item is about: by user id, else by phone, else the only one, if nothing in it
     /// says otherwise. A wrong one would open somebody else's assistant.
     fn contact_of(&self, item: &Object<'_>) -> Option<&Contact<'a>> {
-        let either = |a, b| item.text(a).or_else(|| item.text(b)).filter(|id| !id.is_empty());
+        let either = |a, b| {
+            item.text(a)
+                .or_else(|| item.text(b))
+                .filter(|id| !id.is_empty())
+        };
         let user_id = either("from_user_id", "recipient_user_id");
         let phone = either("from", "recipient_id");
-        let same = |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && ours == theirs;
+        let same =
+            |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && ours == theirs;
         let differ = |ours: &Option<String>, theirs: &Option<String>| {
             ours.is_some() && theirs.is_some() && ours != theirs
         };
-        let by_user_id = self.contacts.iter().find(|contact| same(&user_id, &contact.user_id));
+        let by_user_id = self
+            .contacts
+            .iter()
+            .find(|contact| same(&user_id, &contact.user_id));
         by_user_id.or_else(|| {
             let open = |contact: &&Contact<'_>| !differ(&user_id, &contact.user_id);
             let by_phone = |contact: &&Contact<'_>| open(contact) && same(&phone, &contact.phone);
-            self.contacts.iter().find(by_phone).or_else(|| match self.contacts.as_slice() {
-                [only] if open(&only) && !differ(&phone, &only.phone) => Some(only),
-                _ => None,
-            })
+            self.contacts
+                .iter()
+                .find(by_phone)
+                .or_else(|| match self.contacts.as_slice() {
+                    [only] if open(&only) && !differ(&phone, &only.phone) => Some(only),
+                    _ => None,
+                })
         })
     }
 }
@@ -229,7 +267,11 @@ impl<'a> Contact<'a> {
     fn read(raw: &'a RawValue) -> Self {
         let object = Object::read(raw);
         let text = |key| object.as_ref()?.text(key).filter(|id| !id.is_empty());
-        Self { raw, user_id: text("user_id"), phone: text("wa_id") }
+        Self {
+            raw,
+            user_id: text("user_id"),
+            phone: text("wa_id"),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! WhatsApp as we see it: what arrives, what we may send, and how it looks on a phone.
 //!
 //! In, by the `web` role: `signature` proves a body, `meta` cuts it into updates without
-//! understanding them. Later, by the worker: `event` says what an update means.
+//! understanding them. Later, by the worker: `event` says what an update means,
+//! `rekey` who is now known by another address.
 //! Out, by the worker: `format` turns an agent's Markdown into WhatsApp's marks, `split` cuts it to
 //! size, `client` sends it, `failure` says what to do when that went wrong.
 //! `raw` reads strange JSON for the first two.
@@ -16,6 +17,7 @@ pub mod failure;
 pub mod format;
 pub mod meta;
 mod raw;
+mod rekey;
 pub mod signature;
 pub mod split;
 #[cfg(test)]

@@ -17,7 +17,9 @@ impl<'a> Object<'a> {
     /// `None` if the value is not an object.
     pub fn read(raw: &'a RawValue) -> Option<Self> {
         let Members(members) = serde_json::from_str(raw.get()).ok()?;
-        let named = members.into_iter().map(|(key, value)| Some((text(key)?, value)));
+        let named = members
+            .into_iter()
+            .map(|(key, value)| Some((text(key)?, value)));
         named.collect::<Option<_>>().map(Self)
     }
 
@@ -28,13 +30,18 @@ impl<'a> Object<'a> {
 
     /// Every value under this key, so that a doubled `messages` loses nobody.
     pub fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'a RawValue> + 's {
-        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .filter(move |(name, _)| name == key)
+            .map(|(_, value)| *value)
     }
 
     /// The value under this key; of several the last, as most parsers have it. `null` is absent.
     pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().rev().find(|(name, _)| name == key);
-        found.map(|(_, value)| *value).filter(|value| value.get() != "null")
+        found
+            .map(|(_, value)| *value)
+            .filter(|value| value.get() != "null")
     }
 
     pub fn object(&self, key: &str) -> Option<Object<'a>> {
@@ -43,7 +50,9 @@ impl<'a> Object<'a> {
 
     /// The first element of an array of objects.
     pub fn first(&self, key: &str) -> Option<Object<'a>> {
-        items(self.get(key)?)?.first().and_then(|item| Self::read(item))
+        items(self.get(key)?)?
+            .first()
+            .and_then(|item| Self::read(item))
     }
 
     pub fn text(&self, key: &str) -> Option<String> {
@@ -152,7 +161,10 @@ mod tests {
             (r#"{"k":null}"#, None),
             (r#"{"k":{"deep":1}}"#, None),
             (r#"{"\u006b":"an escaped key"}"#, Some("an escaped key")),
-            (r#"{"\ud800":1,"k":"beside a broken key"}"#, Some("beside a broken key")),
+            (
+                r#"{"\ud800":1,"k":"beside a broken key"}"#,
+                Some("beside a broken key"),
+            ),
             (r#"{"k":"first","k":"last"}"#, Some("last")),
         ];
         for (json, expected) in rows {
@@ -164,7 +176,16 @@ mod tests {
     #[test]
     fn what_is_not_an_object_is_none() {
         let deep = "[".repeat(200_000);
-        for json in ["", "[]", "1", "\"k\"", "{\"k\":}", "{\"k\":1", "\u{FEFF}{}", &deep] {
+        for json in [
+            "",
+            "[]",
+            "1",
+            "\"k\"",
+            "{\"k\":}",
+            "{\"k\":1",
+            "\u{FEFF}{}",
+            &deep,
+        ] {
             assert!(Object::parse(json.as_bytes()).is_none());
         }
         assert!(Object::parse(b"{\"k\":\"\xff\"}").is_none());
@@ -172,7 +193,14 @@ mod tests {
 
     #[test]
     fn depth_costs_no_stack() {
-        let deep = format!("{{\"deep\":{}{},\"k\":5}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(Object::parse(deep.as_bytes()).and_then(|top| top.integer("k")), Some(5));
+        let deep = format!(
+            "{{\"deep\":{}{},\"k\":5}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        assert_eq!(
+            Object::parse(deep.as_bytes()).and_then(|top| top.integer("k")),
+            Some(5)
+        );
     }
 }

@@ -18,7 +18,9 @@ pub fn verify(secret: &[u8], header: Option<&str>, body: &[u8]) -> bool {
     let Some(digits) = header.and_then(|header| header.strip_prefix(PREFIX)) else {
         return false;
     };
-    let lowercase = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lowercase = digits
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut claimed = [0_u8; 32];
     if secret.is_empty() || !lowercase || hex::decode_to_slice(digits, &mut claimed).is_err() {
         return false;
@@ -53,7 +55,10 @@ mod tests {
         assert!(!verify(b"jefe", Some(&header), BODY));
         assert!(!verify(KEY, Some(&header), b""));
         let of_no_key = "sha256=b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad";
-        assert!(!verify(b"", Some(of_no_key), b""), "an empty secret must not verify");
+        assert!(
+            !verify(b"", Some(of_no_key), b""),
+            "an empty secret must not verify"
+        );
     }
 
     #[test]
