@@ -3,6 +3,19 @@
 
 pub mod clock;
 pub mod config;
+pub mod copy;
+pub mod http;
 pub mod id;
+pub mod inbox;
+pub mod lease;
 pub mod lifecycle;
 pub mod seal;
+pub mod telemetry;
+pub mod tenant;
+pub mod turn;
+pub mod wake;
+pub mod whatsapp;
+pub mod worker;
+
+/// Every migration, embedded once.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

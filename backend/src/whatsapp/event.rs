@@ -1,0 +1,345 @@
+//! What an update means: the bytes that `meta` cut, turned into our own words.
+//!
+//! Called by `worker/route`. Total: whatever came gives an event, at worst `Unknown`.
+//! Wire names of WhatsApp stay in this file and in `meta`. No type here prints a text, a name, an
+//! address or a whole message id; the tests prove it.
+//!
+//! People are known by their business-scoped user id since April 2026; `from` and `wa_id` may be
+//! absent or, in older drafts, empty (Meta docs: business-scoped user IDs).
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use super::meta::moment;
+use super::raw::Object;
+use super::{rekey, short_id};
+
+/// Longer names are cut: WhatsApp's own limit is 25, a business's 256.
+const MAX_NAME_CHARS: usize = 100;
+/// Two letters, a dot, perhaps `ENT.`, and at most 128 characters; with room to grow.
+const MAX_ADDRESS_BYTES: usize = 256;
+/// E.164 allows 15 digits; a few numbers in use have more.
+const MAX_PHONE_DIGITS: usize = 20;
+
+#[derive(Debug, PartialEq)]
+pub enum InboundEvent {
+    Message(Message),
+    Status(Status),
+    Rekey(Rekey),
+    /// Not for us, or not understood: kept and counted, never answered.
+    Unknown,
+}
+
+/// A person as WhatsApp names them. At least one of the first two is set in every event.
+#[derive(Clone, Default, PartialEq)]
+pub struct Sender {
+    /// Business-scoped user id, verbatim: opaque and case-sensitive.
+    pub user_id: Option<String>,
+    /// Digits only.
+    pub phone: Option<String>,
+    /// The group it was written in.
+    pub group: Option<String>,
+}
+
+#[derive(PartialEq)]
+pub struct Message {
+    /// The `wamid`: opaque. See [`short_id`] before logging one.
+    pub id: String,
+    pub sender: Sender,
+    pub name: Option<String>,
+    pub at: Option<DateTime<Utc>>,
+    pub content: Content,
+}
+
+#[derive(PartialEq)]
+pub enum Content {
+    /// Without NUL: it cannot be stored in Postgres' text or JSON and has no place in a message.
+    Text(String),
+    /// Our word for what it was, to be put into one polite sentence.
+    Other(&'static str),
+    /// A text of nothing but white space.
+    Empty,
+}
+
+#[derive(PartialEq)]
+pub struct Status {
+    pub wamid: String,
+    pub state: Delivery,
+    pub at: Option<DateTime<Utc>>,
+    /// What we gave the send as `biz_opaque_callback_data`.
+    pub callback: Option<String>,
+    pub error: Option<ApiError>,
+    pub recipient: Sender,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Sent,
+    Delivered,
+    Read,
+    /// A voice message was listened to.
+    Played,
+    Failed,
+}
+
+/// Why a delivery failed. The words are Meta's and may quote what we sent, so they are not printed.
+#[derive(PartialEq)]
+pub struct ApiError {
+    pub code: i64,
+    pub title: Option<String>,
+    pub details: Option<String>,
+}
+
+/// One person under a new address. Either side may name a user id, a phone or both.
+#[derive(Debug, PartialEq)]
+pub struct Rekey {
+    pub old: Sender,
+    pub new: Sender,
+}
+
+impl Delivery {
+    /// Receipts come in any order and may be left out: the highest rank is the truth. `Failed` gives
+    /// way to a later `Delivered`, for one of several devices may refuse what another takes.
+    pub fn rank(self) -> i16 {
+        match self {
+            Self::Sent => 1,
+            Self::Failed => 2,
+            Self::Delivered => 3,
+            Self::Read => 4,
+            Self::Played => 5,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+        }
+    }
+
+    fn from_wire(state: &str) -> Option<Self> {
+        let all = [
+            Self::Sent,
+            Self::Failed,
+            Self::Delivered,
+            Self::Read,
+            Self::Played,
+        ];
+        all.into_iter().find(|delivery| delivery.as_str() == state)
+    }
+}
+
+/// `kind` and `body` as `meta::cut` made them.
+pub fn parse(kind: &str, body: &[u8]) -> InboundEvent {
+    read(kind, body).unwrap_or(InboundEvent::Unknown)
+}
+
+fn read(kind: &str, body: &[u8]) -> Option<InboundEvent> {
+    let envelope = Object::parse(body)?;
+    let field = envelope.text("field");
+    // `calls` has statuses too, and other fields may get messages: those are not written to us.
+    let ours = |name| field.as_deref().is_none_or(|field| field == name);
+    match kind {
+        "message" if ours("messages") => message(&envelope).map(InboundEvent::Message),
+        "status" if ours("messages") => status(&envelope).map(InboundEvent::Status),
+        "system" => {
+            let item = envelope.object("message")?;
+            let field_is_update = field.as_deref() == Some("user_id_update");
+            rekey::read(&item, field_is_update).map(InboundEvent::Rekey)
+        }
+        _ => None,
+    }
+}
+
+fn message(envelope: &Object<'_>) -> Option<Message> {
+    let item = envelope.object("message")?;
+    let contact = envelope.first("contacts");
+    let told = |key| contact.as_ref().and_then(|contact| contact.text(key));
+    let sender = Sender {
+        user_id: item
+            .text("from_user_id")
+            .and_then(address)
+            .or_else(|| told("user_id").and_then(address)),
+        phone: item
+            .text("from")
+            .and_then(digits)
+            .or_else(|| told("wa_id").and_then(digits)),
+        group: item.text("group_id").and_then(address),
+    };
+    let profile = contact
+        .as_ref()
+        .and_then(|contact| contact.object("profile"));
+    let known = sender.user_id.is_some() || sender.phone.is_some();
+    known.then_some(Message {
+        id: item.text("id").and_then(id)?,
+        sender,
+        name: profile
+            .and_then(|profile| profile.text("name"))
+            .and_then(name),
+        at: item.integer("timestamp").and_then(moment),
+        content: content(&item),
+    })
+}
+
+fn content(item: &Object<'_>) -> Content {
+    let kind = item.text("type").unwrap_or_default();
+    let inside = |key, name| item.object(key).and_then(|object| object.text(name));
+    let is = |key, name, wanted| inside(key, name).is_some_and(|found| found == wanted);
+    Content::Other(match kind.as_str() {
+        "text" | "" if item.get("text").is_some() || kind == "text" => {
+            let body = inside("text", "body").unwrap_or_default().replace('\0', "");
+            return if body.trim().is_empty() {
+                Content::Empty
+            } else {
+                Content::Text(body)
+            };
+        }
+        "image" => "image",
+        "video" => "video",
+        "audio"
+            if item
+                .object("audio")
+                .is_some_and(|audio| is_true(&audio, "voice")) =>
+        {
+            "voice"
+        }
+        "audio" => "audio",
+        "document" => "document",
+        "sticker" => "sticker",
+        "location" => "location",
+        "contacts" => "contact card",
+        "button" => "button",
+        "interactive" if is("interactive", "type", "button_reply") => "button",
+        "interactive" if is("interactive", "type", "list_reply") => "list choice",
+        "interactive" if is("interactive", "type", "nfm_reply") => "form",
+        "interactive" if is("interactive", "type", "call_permission_reply") => "call permission",
+        "reaction" => "reaction",
+        "order" => "order",
+        "edit" => "edit",
+        "revoke" => "deletion",
+        "request_welcome" => "opened chat",
+        // `unsupported.type` says since November 2025 what a business cannot be shown.
+        "unsupported" if is("unsupported", "type", "edit") => "edit",
+        "unsupported" if is("unsupported", "type", "poll") => "poll",
+        _ => "unsupported",
+    })
+}
+
+fn status(envelope: &Object<'_>) -> Option<Status> {
+    let item = envelope.object("status")?;
+    let error = item.first("errors").and_then(|error| {
+        let details = error
+            .object("error_data")
+            .and_then(|data| data.text("details"));
+        Some(ApiError {
+            code: error.integer("code")?,
+            title: error.text("title"),
+            details,
+        })
+    });
+    let group = item
+        .text("recipient_type")
+        .is_some_and(|kind| kind == "group");
+    let recipient = item.text("recipient_id");
+    Some(Status {
+        wamid: item.text("id").and_then(id)?,
+        state: Delivery::from_wire(&item.text("status")?)?,
+        at: item.integer("timestamp").and_then(moment),
+        callback: item.text("biz_opaque_callback_data").and_then(id),
+        error,
+        recipient: Sender {
+            user_id: item.text("recipient_user_id").and_then(address),
+            phone: recipient.clone().filter(|_| !group).and_then(digits),
+            group: recipient.filter(|_| group).and_then(address),
+        },
+    })
+}
+
+/// `+1 (650) 555-1234` and `16505551234` are one phone; anything with letters is none.
+pub(super) fn digits(phone: String) -> Option<String> {
+    let spelling = |c: char| c.is_ascii_digit() || " +-().".contains(c);
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let plausible = phone.chars().all(spelling) && (5..=MAX_PHONE_DIGITS).contains(&digits.len());
+    plausible.then_some(digits)
+}
+
+pub(super) fn address(value: String) -> Option<String> {
+    let clean = !value.chars().any(|c| c.is_control() || c.is_whitespace());
+    (clean && (1..=MAX_ADDRESS_BYTES).contains(&value.len())).then_some(value)
+}
+
+fn id(value: String) -> Option<String> {
+    (!value.is_empty() && !value.contains('\0')).then_some(value)
+}
+
+fn name(value: String) -> Option<String> {
+    let clean: String = value
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME_CHARS)
+        .collect();
+    let trimmed = clean.trim();
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+fn is_true(object: &Object<'_>, key: &str) -> bool {
+    object.get(key).is_some_and(|value| value.get() == "true")
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_set();
+        list.entries(self.user_id.iter().map(|_| "user id"));
+        list.entries(self.phone.iter().map(|_| "phone"));
+        list.entries(self.group.iter().map(|_| "group")).finish()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Message");
+        fields
+            .field("id", &short_id(&self.id))
+            .field("sender", &self.sender);
+        fields
+            .field("at", &self.at)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Other(kind) => write!(f, "Other({kind})"),
+            Self::Empty => f.write_str("Empty"),
+        }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Status");
+        fields
+            .field("wamid", &short_id(&self.wamid))
+            .field("state", &self.state);
+        fields
+            .field("at", &self.at)
+            .field("callback", &self.callback);
+        fields
+            .field("error", &self.error)
+            .field("recipient", &self.recipient)
+            .finish()
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiError({})", self.code)
+    }
+}

@@ -1,0 +1,33 @@
+//! WhatsApp as we see it: what arrives, what we may send, and how it looks on a phone.
+//!
+//! In, by the `web` role: `signature` proves a body, `meta` cuts it into updates without
+//! understanding them. Later, by the worker: `event` says what an update means,
+//! `rekey` who is now known by another address.
+//! Out, by the worker: `format` turns an agent's Markdown into WhatsApp's marks, `split` cuts it to
+//! size, `client` sends it, `failure` says what to do when that went wrong.
+//! `raw` reads strange JSON for the first two.
+//!
+//! Everything here is pure but `client`. Nothing here knows tenants, tables or policy, and nothing
+//! prints a text, a name or a phone number. A second provider (Kapso) gets a file beside `meta`;
+//! what it cuts has the same shape.
+
+pub mod client;
+pub mod event;
+pub mod failure;
+pub mod format;
+pub mod meta;
+mod raw;
+mod rekey;
+pub mod signature;
+pub mod split;
+#[cfg(test)]
+mod tests;
+
+/// The part of a message id that may be logged and still finds it: its random end.
+///
+/// A `wamid` is base64 and begins with the person's phone number in clear, so a whole one in a log
+/// is a phone number in a log.
+pub fn short_id(wamid: &str) -> &str {
+    let start = wamid.char_indices().rev().nth(11).map_or(0, |(at, _)| at);
+    &wamid[start..]
+}

@@ -1,0 +1,272 @@
+//! What updates mean, from webhook to event.
+
+use serde_json::json;
+
+use super::meta::{MIXED, STATUSES, TEXT, body_of};
+use crate::whatsapp::event::{Content, Delivery, InboundEvent, Message, Sender, parse};
+use crate::whatsapp::meta::cut;
+
+pub fn events(body: &str) -> Vec<InboundEvent> {
+    cut(body.as_bytes())
+        .iter()
+        .map(|update| parse(update.kind.as_str(), &update.body))
+        .collect()
+}
+
+fn one(message: &serde_json::Value) -> InboundEvent {
+    events(&body_of(&format!("[{message}]"))).remove(0)
+}
+
+fn message(message: &serde_json::Value) -> Message {
+    match one(message) {
+        InboundEvent::Message(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn content(kind: &str, body: serde_json::Value) -> Content {
+    message(&json!({"id": "w", "from": "16505551234", "type": kind, kind: body})).content
+}
+
+fn person(user_id: Option<&str>, phone: Option<&str>) -> Sender {
+    let owned = |value: Option<&str>| value.map(ToOwned::to_owned);
+    Sender {
+        user_id: owned(user_id),
+        phone: owned(phone),
+        group: None,
+    }
+}
+
+#[test]
+fn a_text_is_read_with_all_that_is_known_of_its_sender() {
+    let [InboundEvent::Message(message)] = &events(TEXT)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        message.sender,
+        person(Some("US.13491208655302741918"), Some("16505551234"))
+    );
+    assert_eq!(message.name.as_deref(), Some("Ana Böhm"));
+    assert_eq!(message.at.map(|at| at.timestamp()), Some(1_749_416_383));
+    assert_eq!(message.content, Content::Text("Good morning 😀".to_owned()));
+}
+
+#[test]
+fn people_without_a_phone_are_known_by_their_user_id() {
+    let rows = [
+        (
+            json!({"from_user_id": "DE.a1"}),
+            person(Some("DE.a1"), None),
+        ),
+        (
+            json!({"from_user_id": "DE.a1", "from": ""}),
+            person(Some("DE.a1"), None),
+        ),
+        (
+            json!({"from": "+1 (650) 555-1234"}),
+            person(None, Some("16505551234")),
+        ),
+        (
+            json!({"from": 16_505_551_234_u64}),
+            person(None, Some("16505551234")),
+        ),
+        (
+            json!({"from": "US.not-a-phone", "from_user_id": "x"}),
+            person(Some("x"), None),
+        ),
+        (
+            json!({"from": "16505551234", "from_user_id": "a\u{0}"}),
+            person(None, Some("16505551234")),
+        ),
+    ];
+    for (mut item, expected) in rows {
+        item["id"] = json!("w");
+        item["type"] = json!("text");
+        assert_eq!(message(&item).sender, expected, "{item}");
+    }
+    for nobody in [
+        json!({"id": "w", "type": "text"}),
+        json!({"from": "16505551234", "type": "text"}),
+    ] {
+        assert_eq!(one(&nobody), InboundEvent::Unknown, "no sender or no id");
+    }
+}
+
+#[test]
+fn every_kind_of_message_has_a_name() {
+    assert_eq!(
+        content("text", json!({"body": "hi\u{0}!"})),
+        Content::Text("hi!".to_owned())
+    );
+    assert_eq!(
+        content("text", json!({"body": 42})),
+        Content::Text("42".to_owned())
+    );
+    for empty in [
+        json!({"body": " \n\u{a0}\u{0}"}),
+        json!({}),
+        json!(7),
+        json!({"body": {"a": 1}}),
+    ] {
+        assert_eq!(content("text", empty.clone()), Content::Empty, "{empty}");
+    }
+    let rows = [
+        ("image", json!({"id": "1"}), "image"),
+        ("audio", json!({"id": "1", "voice": true}), "voice"),
+        ("audio", json!({"id": "1"}), "audio"),
+        ("contacts", json!([{"phones": []}]), "contact card"),
+        (
+            "interactive",
+            json!({"type": "list_reply", "list_reply": {"id": "1"}}),
+            "list choice",
+        ),
+        ("interactive", json!({"errors": []}), "unsupported"),
+        ("reaction", json!({"message_id": "w"}), "reaction"),
+        ("edit", json!({"original_message_id": "w"}), "edit"),
+        ("revoke", json!({"original_message_id": "w"}), "deletion"),
+        ("request_welcome", json!(null), "opened chat"),
+        ("unsupported", json!({"type": "poll"}), "poll"),
+        ("unknown", json!(null), "unsupported"),
+        ("hologram", json!({"x": 1}), "unsupported"),
+    ];
+    for (kind, body, name) in rows {
+        assert_eq!(content(kind, body), Content::Other(name), "{kind}");
+    }
+}
+
+#[test]
+fn half_an_emoji_becomes_a_replacement_sign() {
+    let raw = r#"[{"id":"w","from":"16505551234","type":"text","text":{"body":"cut \ud83d"}}]"#;
+    let [InboundEvent::Message(message)] = &events(&body_of(raw))[..] else {
+        panic!()
+    };
+    assert_eq!(message.content, Content::Text("cut \u{FFFD}".to_owned()));
+}
+
+#[test]
+fn receipts_carry_our_callback_and_the_reason() {
+    let events = events(STATUSES);
+    let [
+        InboundEvent::Status(sent),
+        InboundEvent::Status(read),
+        InboundEvent::Status(failed),
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        sent.callback.as_deref(),
+        Some("0198c0de-0000-7000-8000-000000000001:1")
+    );
+    assert_eq!(
+        sent.recipient,
+        person(Some("US.13491208655302741918"), Some("16505551234"))
+    );
+    assert!(read.state.rank() > sent.state.rank() && read.error.is_none());
+    assert_eq!(
+        (failed.state, failed.error.as_ref().map(|error| error.code)),
+        (Delivery::Failed, Some(131_047))
+    );
+    assert!(Delivery::Delivered.rank() > Delivery::Failed.rank());
+}
+
+#[test]
+fn only_the_messages_field_is_written_to_us() {
+    for (field, kind) in [("calls", "status"), ("standby", "message")] {
+        let item = json!({"id": "w", "status": "sent", "from": "16505551234", "type": "text"});
+        let body = json!({"field": field, kind: item}).to_string();
+        assert_eq!(
+            parse(kind, body.as_bytes()),
+            InboundEvent::Unknown,
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn a_person_under_a_new_address_is_told_in_four_ways() {
+    let system = |item: serde_json::Value, system: serde_json::Value| {
+        let mut item = item;
+        item["id"] = json!("w");
+        item["type"] = json!("system");
+        item["system"] = system;
+        match one(&item) {
+            InboundEvent::Rekey(rekey) => Some((rekey.old, rekey.new)),
+            _ => None,
+        }
+    };
+    let (old, new) = ("16505551234", "12195555358");
+    let rows = [
+        (
+            json!({"from": old}),
+            json!({"type": "user_changed_number", "wa_id": new}),
+            person(None, Some(old)),
+            person(None, Some(new)),
+        ),
+        (
+            json!({}),
+            json!({"type": "user_changed_user_id", "user_id": "US.2", "previous_user_id": "US.1"}),
+            person(Some("US.1"), None),
+            person(Some("US.2"), None),
+        ),
+        (
+            json!({}),
+            json!({"type": "user_changed_user_id", "user_id": "US.2", "body": "User to US.7 changed from US.1 to US.2"}),
+            person(Some("US.1"), None),
+            person(Some("US.2"), None),
+        ),
+        (
+            json!({"from": old}),
+            json!({"type": "customer_changed_number", "customer": old, "new_wa_id": new}),
+            person(None, Some(old)),
+            person(None, Some(new)),
+        ),
+    ];
+    for (item, body, was, is) in rows {
+        assert_eq!(system(item, body.clone()), Some((was, is)), "{body}");
+    }
+    let rekeys: Vec<_> = events(MIXED)
+        .into_iter()
+        .filter(|e| matches!(e, InboundEvent::Rekey(_)))
+        .collect();
+    assert_eq!(
+        rekeys.len(),
+        2,
+        "the system message and the user_id_update of the fixture"
+    );
+    let nothing = [
+        json!({"type": "user_changed_user_id", "user_id": "US.2", "body": "User x changed from US.1 to US.3"}),
+        json!({"type": "user_changed_number"}),
+        json!({"type": "customer_identity_changed", "wa_id": new}),
+        json!(5),
+    ];
+    for body in nothing {
+        assert_eq!(system(json!({}), body.clone()), None, "{body}");
+    }
+}
+
+#[test]
+fn debug_shows_no_text_name_number_or_whole_id() {
+    let shown: String = [TEXT, STATUSES, MIXED]
+        .iter()
+        .map(|body| format!("{:#?}", events(body)))
+        .collect();
+    assert!(
+        shown.contains("Text(") && shown.contains("Rekey"),
+        "{shown}"
+    );
+    let private = [
+        "Good",
+        "Ana",
+        "Böhm",
+        "1650",
+        "12195555358",
+        "US.1",
+        "DE.2",
+        "MTY1MDU1NTEyMzQ",
+        "24 hours",
+    ];
+    for private in private {
+        assert!(!shown.contains(private), "{private} in {shown}");
+    }
+}
