@@ -44,6 +44,7 @@ create table tenant (
     last_inbound_at timestamptz,
     told_at timestamptz,
     has_agenda boolean not null default false,
+    merged_into uuid references tenant,
     created_at timestamptz not null
 );
 create index tenant_line on tenant (line_id);
@@ -61,6 +62,7 @@ comment on column tenant.quiet_to is 'End of the quiet hours.';
 comment on column tenant.last_inbound_at is 'Opens WhatsApp''s 24-hour window; the provider''s time.';
 comment on column tenant.told_at is 'When we last said that a limit was reached: once a day, then silence.';
 comment on column tenant.has_agenda is 'The agent''s checklist is not empty or something is due.';
+comment on column tenant.merged_into is 'The same person''s older row: a message under a new id came before its explanation.';
 comment on column tenant.created_at is 'First contact.';
 
 create table tenant_address (

@@ -1,0 +1,24 @@
+//! Every sentence that we ourselves say to a person. The assistant's own words are not here.
+
+/// At first contact, when the assistant is not ready within seconds.
+pub const SETTING_UP: &str =
+    "Hi! I'm setting up an assistant just for you. It takes a few seconds; your answer follows.";
+
+/// The agent could not be brought to an answer.
+pub const SORRY: &str =
+    "Sorry, something went wrong on my side and I could not answer that. Please try again.";
+
+/// The turn reached its deadline.
+pub const TOO_LONG: &str = "Sorry, this took longer than I can wait, so I stopped. Please try again, perhaps in smaller steps.";
+
+/// No more new people for now.
+pub const NO_ROOM: &str =
+    "Thank you for writing! There is no free place right now. Please try again later.";
+
+/// A person writes more than the limits allow.
+pub const SLOW_DOWN: &str = "You are writing faster than I can keep up with, so I am leaving some messages out. Please wait a little.";
+
+/// A message of a type we do not understand yet.
+pub fn only_text(kind: &str) -> String {
+    format!("I can only read text so far, so I could not open your {kind}. Please write it to me.")
+}

@@ -1,0 +1,274 @@
+//! Table `inbox`: every update a provider sent us, stored before we answer 200.
+//!
+//! `web` inserts, `worker/route` gives each row an owner or finishes it, `worker/deliver` takes
+//! what waits for a person into a turn and finishes it with the turn.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::{
+    id::{InboxId, LineId, TenantId, TurnId},
+    seal::{KEY_ID, Sealer},
+    whatsapp::meta::Update,
+};
+
+/// A row that nobody has looked at yet.
+pub struct Unrouted {
+    pub id: InboxId,
+    pub line: Option<LineId>,
+    pub kind: String,
+    pub body: Vec<u8>,
+}
+
+/// Stores what a webhook brought in one round trip. Repeats are no-ops.
+/// Returns how many updates were new.
+pub async fn accept(
+    db: impl PgExecutor<'_>,
+    sealer: &Sealer,
+    updates: &[Update],
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let ids: Vec<_> = updates.iter().map(|_| InboxId::new().0).collect();
+    let numbers: Vec<_> = updates
+        .iter()
+        .map(|update| update.phone_number_id.clone())
+        .collect();
+    let kinds: Vec<_> = updates
+        .iter()
+        .map(|update| update.kind.as_str().to_owned())
+        .collect();
+    let provider_ids: Vec<_> = updates
+        .iter()
+        .map(|update| update.provider_id.clone())
+        .collect();
+    let provider_ats: Vec<_> = updates.iter().map(|update| update.provider_at).collect();
+    let bodies: Vec<_> = updates
+        .iter()
+        .map(|update| sealer.seal(&update.body))
+        .collect();
+    // Only the name of the line is looked up here; whether it is ours is the worker's business.
+    let inserted = sqlx::query!(
+        "insert into inbox (id, line_id, kind, provider_id, provider_at, received_at, body, key_id, run_after)
+         select u.id, line.id, u.kind, u.provider_id, u.provider_at, $7, u.body, $8, $7
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[])
+             as u (id, number, kind, provider_id, provider_at, body)
+         left join line on line.provider = 'meta' and line.phone_number_id = u.number
+         on conflict on constraint inbox_once do nothing",
+        &ids,
+        &numbers as &[Option<String>],
+        &kinds,
+        &provider_ids,
+        &provider_ats as &[Option<DateTime<Utc>>],
+        &bodies,
+        now,
+        KEY_ID,
+    )
+    .execute(db)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+/// The oldest rows without an owner. One worker routes, so no lock is taken.
+pub async fn unrouted(
+    db: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<Vec<Unrouted>> {
+    let rows = sqlx::query!(
+        r#"select id as "id: InboxId", line_id as "line: LineId", kind, body
+         from inbox
+         where done_at is null and tenant_id is null and run_after <= $1
+         order by id
+         limit $2"#,
+        now,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unrouted {
+            id: row.id,
+            line: row.line,
+            kind: row.kind,
+            body: row.body.unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// Gives a row to a person; it now waits for a turn.
+pub async fn give(db: impl PgExecutor<'_>, id: InboxId, tenant: TenantId) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update inbox set tenant_id = $2 where id = $1",
+        id as InboxId,
+        tenant as TenantId
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Finishes a row that needs no turn.
+pub async fn finish(
+    db: impl PgExecutor<'_>,
+    id: InboxId,
+    tenant: Option<TenantId>,
+    outcome: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update inbox set tenant_id = $2, outcome = $3, done_at = $4 where id = $1",
+        id as InboxId,
+        tenant as Option<TenantId>,
+        outcome,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Puts a row that could not be routed aside, so that the ones behind it go on.
+pub async fn put_off(
+    db: impl PgExecutor<'_>,
+    id: InboxId,
+    until: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update inbox set run_after = $2 where id = $1",
+        id as InboxId,
+        until
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How many messages a person sent lately, for the limits.
+pub struct Recent {
+    pub last_minute: i64,
+    pub last_day: i64,
+    pub waiting: i64,
+}
+
+pub async fn recent(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Recent> {
+    let recent = sqlx::query_as!(
+        Recent,
+        r#"select
+             count(*) filter (where received_at > $2::timestamptz - interval '1 minute') as "last_minute!",
+             count(*) as "last_day!",
+             count(*) filter (where done_at is null and turn_id is null) as "waiting!"
+         from inbox
+         where tenant_id = $1 and kind = 'message' and outcome is distinct from 'over_limit'
+           and received_at > $2::timestamptz - interval '1 day'"#,
+        tenant as TenantId,
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(recent)
+}
+
+/// People with something waiting, longest first, but for those who are `busy` already.
+pub async fn waiting_tenants(
+    db: impl PgExecutor<'_>,
+    busy: &[TenantId],
+    now: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<Vec<TenantId>> {
+    let busy: Vec<_> = busy.iter().map(|tenant| tenant.0).collect();
+    let tenants = sqlx::query_scalar!(
+        r#"select tenant_id as "tenant!: TenantId"
+         from (
+             select distinct on (tenant_id) tenant_id, id
+             from inbox
+             where done_at is null and tenant_id is not null and turn_id is null
+               and run_after <= $1 and tenant_id <> all($2)
+             order by tenant_id, id) as first
+         order by id
+         limit $3"#,
+        now,
+        &busy,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(tenants)
+}
+
+/// Takes everything that waits for a person into a turn. False when there is nothing.
+pub async fn take(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    turn: TurnId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<bool> {
+    let taken = sqlx::query!(
+        "update inbox set turn_id = $2
+         where tenant_id = $1 and turn_id is null and done_at is null and run_after <= $3",
+        tenant as TenantId,
+        turn as TurnId,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(taken.rows_affected() > 0)
+}
+
+/// The sealed bodies of a turn, in order of arrival.
+pub async fn of_turn(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    turn: TurnId,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bodies = sqlx::query_scalar!(
+        "select body from inbox where tenant_id = $1 and turn_id = $2 order by id",
+        tenant as TenantId,
+        turn as TurnId,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(bodies.into_iter().flatten().collect())
+}
+
+/// Finishes the rows of a turn together with it.
+pub async fn finish_turn(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    turn: TurnId,
+    outcome: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update inbox set done_at = $3, outcome = $4
+         where tenant_id = $1 and turn_id = $2 and done_at is null",
+        tenant as TenantId,
+        turn as TurnId,
+        now,
+        outcome,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Hands what waits for one person to another: they turned out to be the same.
+pub async fn hand_over(
+    conn: &mut PgConnection,
+    from: TenantId,
+    to: TenantId,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update inbox set tenant_id = $2
+         where tenant_id = $1 and turn_id is null and done_at is null",
+        from as TenantId,
+        to as TenantId,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Table `tenant`: the people on our lines.
+
+pub mod address;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::{
+    id::{LineId, TenantId},
+    seal::KEY_ID,
+};
+
+/// How a person stands with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    Refused,
+    Suspended,
+    OptedOut,
+    Erased,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub status: Status,
+    pub told_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a person. The name is what they call themselves, sealed.
+pub async fn create(
+    db: impl PgExecutor<'_>,
+    line: LineId,
+    status: Status,
+    name: Option<Vec<u8>>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Tenant> {
+    let id = TenantId::new();
+    sqlx::query!(
+        "insert into tenant (id, line_id, status, name, key_id, created_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        id as TenantId,
+        line as LineId,
+        status as Status,
+        name,
+        KEY_ID,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(Tenant {
+        id,
+        status,
+        told_at: None,
+    })
+}
+
+pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<Tenant>> {
+    let tenant = sqlx::query_as!(
+        Tenant,
+        r#"select id as "id: TenantId", status as "status: Status", told_at
+         from tenant where id = $1"#,
+        id as TenantId,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(tenant)
+}
+
+/// How many people there are in all, those we refused not counted.
+pub async fn count(db: impl PgExecutor<'_>) -> anyhow::Result<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from tenant where status not in ('refused', 'erased')"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}
+
+/// There is room now for somebody we refused before.
+pub async fn activate(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant set status = 'active' where id = $1 and status = 'refused'",
+        id as TenantId,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes the person's own message: it opens WhatsApp's 24-hour window.
+pub async fn heard_from(
+    db: impl PgExecutor<'_>,
+    id: TenantId,
+    at: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant set last_inbound_at = greatest(last_inbound_at, $2) where id = $1",
+        id as TenantId,
+        at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes that we said that a limit was reached. The next time is a day later.
+pub async fn told(db: impl PgExecutor<'_>, id: TenantId, now: DateTime<Utc>) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant set told_at = $2 where id = $1",
+        id as TenantId,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Two rows turned out to be one person: `newer` is closed and points to `older`.
+pub async fn close_into(
+    conn: &mut PgConnection,
+    newer: TenantId,
+    older: TenantId,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant set status = 'erased', merged_into = $2 where id = $1",
+        newer as TenantId,
+        older as TenantId,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Table `turn`: one exchange with an agent. A person has at most one that is active, and only the
+//! worker that holds it may finish it.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::id::{SandboxId, TenantId, TurnId, WorkerId};
+
+/// A turn this worker holds.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub id: TurnId,
+    pub tenant: TenantId,
+    pub sandbox: SandboxId,
+    /// How often the agent was asked; part of the idempotency key.
+    pub attempt: i32,
+    /// How many workers died over it.
+    pub claims: i32,
+    pub deadline_at: DateTime<Utc>,
+}
+
+/// Opens a turn for a person who has none. `None` when somebody else was faster.
+pub async fn open(
+    db: impl PgExecutor<'_>,
+    worker: WorkerId,
+    tenant: TenantId,
+    sandbox: SandboxId,
+    deadline: TimeDelta,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Turn>> {
+    let turn = sqlx::query_as!(
+        Turn,
+        r#"insert into turn (id, tenant_id, sandbox_id, trigger, worker_id, created_at, deadline_at)
+         values ($1, $2, $3, 'message', $4, $5, $6)
+         on conflict (tenant_id) where state = 'active' do nothing
+         returning id as "id: TurnId", tenant_id as "tenant: TenantId",
+             sandbox_id as "sandbox: SandboxId", attempt, claims, deadline_at"#,
+        TurnId::new() as TurnId,
+        tenant as TenantId,
+        sandbox as SandboxId,
+        worker as WorkerId,
+        now,
+        now + deadline,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(turn)
+}
+
+/// Takes over the turns whose worker is gone. `live` are all workers with a lease.
+/// A turn that was given back in peace does not count as one that killed its worker.
+pub async fn adopt(
+    db: impl PgExecutor<'_>,
+    worker: WorkerId,
+    live: &[WorkerId],
+) -> anyhow::Result<Vec<Turn>> {
+    let live: Vec<_> = live.iter().map(|worker| worker.0).collect();
+    let turns = sqlx::query_as!(
+        Turn,
+        r#"update turn
+         set worker_id = $1, claims = claims + case when worker_id is null then 0 else 1 end
+         where state = 'active' and (worker_id is null or worker_id <> all($2))
+         returning id as "id: TurnId", tenant_id as "tenant: TenantId",
+             sandbox_id as "sandbox: SandboxId", attempt, claims, deadline_at"#,
+        worker as WorkerId,
+        &live,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(turns)
+}
+
+/// Gives a turn back at a graceful stop, so that the next worker takes it at once.
+pub async fn give_back(
+    db: impl PgExecutor<'_>,
+    worker: WorkerId,
+    turn: &Turn,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update turn set worker_id = null
+         where id = $1 and tenant_id = $2 and worker_id = $3 and state = 'active'",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+        worker as WorkerId,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes when the agent first had the question.
+pub async fn submitted(
+    db: impl PgExecutor<'_>,
+    turn: &Turn,
+    session: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update turn set session = $3, submitted_at = coalesce(submitted_at, $4)
+         where id = $1 and tenant_id = $2 and state = 'active'",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+        session,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Commits that the agent is asked again under a new key. False when the turn is no longer ours.
+pub async fn ask_again(
+    db: impl PgExecutor<'_>,
+    worker: WorkerId,
+    turn: &Turn,
+) -> anyhow::Result<bool> {
+    let updated = sqlx::query!(
+        "update turn set attempt = attempt + 1
+         where id = $1 and tenant_id = $2 and worker_id = $3 and attempt = $4 and state = 'active'",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+        worker as WorkerId,
+        turn.attempt,
+    )
+    .execute(db)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Answered,
+    Silent,
+    /// With an apology; the reason is for the operator.
+    Buried(&'static str),
+}
+
+impl End {
+    pub fn outcome(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Silent => "silent",
+            Self::Buried(reason) => reason,
+        }
+    }
+}
+
+/// Ends a turn in the caller's transaction. False when it is no longer ours: then roll back.
+pub async fn finish(
+    conn: &mut PgConnection,
+    worker: WorkerId,
+    turn: &Turn,
+    end: End,
+    now: DateTime<Utc>,
+) -> anyhow::Result<bool> {
+    let state = if matches!(end, End::Buried(_)) {
+        "buried"
+    } else {
+        "done"
+    };
+    let updated = sqlx::query!(
+        "update turn set state = $5, outcome = $6, done_at = $7
+         where id = $1 and tenant_id = $2 and worker_id = $3 and attempt = $4 and state = 'active'",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+        worker as WorkerId,
+        turn.attempt,
+        state,
+        end.outcome(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Everyone who has an active turn.
+pub async fn busy_tenants(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<TenantId>> {
+    let tenants = sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId" from turn where state = 'active'"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(tenants)
+}
+
+/// The sandboxes that must be awake because a turn is open.
+pub async fn open_sandboxes(db: impl PgExecutor<'_>) -> anyhow::Result<HashSet<SandboxId>> {
+    let sandboxes = sqlx::query_scalar!(
+        r#"select sandbox_id as "sandbox: SandboxId" from turn where state = 'active'"#
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(sandboxes.into_iter().collect())
+}
+
+/// Since when a person's active turn runs, for the limit of model calls in a turn.
+pub async fn active_since(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let since = sqlx::query_scalar!(
+        "select created_at from turn where tenant_id = $1 and state = 'active'",
+        tenant as TenantId,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(since)
+}

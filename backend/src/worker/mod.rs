@@ -1,0 +1,49 @@
+//! The worker role: one loop per station.
+//!
+//! Each station has a `step` that does one piece of work and says whether there was any. The loop
+//! runs it until it is idle and then waits for its bell or the tick; tests call `step` themselves.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::lifecycle::Shutdown;
+
+/// How long a ring that got lost delays a message.
+const TICK: Duration = Duration::from_secs(1);
+/// After an error of ours: long enough not to fill the log, short enough to go on soon.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Worked,
+    Idle,
+}
+
+/// Runs `step` until the process stops.
+pub async fn run_loop(
+    name: &'static str,
+    bell: &Notify,
+    shutdown: &Shutdown,
+    mut step: impl AsyncFnMut() -> anyhow::Result<Progress>,
+) {
+    while !shutdown.is_stopping() {
+        // Armed before the step looks, so that a ring in between is not missed.
+        let rung = bell.notified();
+        let pause = match step().await {
+            Ok(Progress::Worked) => continue,
+            Ok(Progress::Idle) => TICK,
+            Err(error) => {
+                tracing::error!(station = name, "failed to {error:#}");
+                metrics::counter!("clawkaka_step_errors_total", "station" => name).increment(1);
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = rung => {}
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.stopping() => {}
+        }
+    }
+}

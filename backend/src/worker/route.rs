@@ -1,0 +1,226 @@
+//! From the inbox to a person: `[inbox] → tenant → turn`.
+//!
+//! One worker routes, row by row in order of arrival, each in a transaction of its own effect: a
+//! row ends up waiting for a person's turn, or finished with an outcome. Routing twice is harmless,
+//! for whatever it does commits together with the row's own mark.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Acquire, PgConnection, PgPool};
+
+use super::Progress;
+use crate::{
+    clock::Clock,
+    config::Limits,
+    copy,
+    id::{InboxId, LineId, TenantId},
+    inbox::{self, Unrouted},
+    line,
+    outbox::{self, Class, Draft},
+    receipt,
+    seal::{Opener, Sealer},
+    tenant::{self, Status, Tenant, address::AddressBook},
+    wake::Wakes,
+    whatsapp::event::{self, Content, InboundEvent, Message},
+};
+
+/// Rows in one transaction: enough to amortise its commit, few enough to hold nothing up.
+const BATCH: i64 = 64;
+/// How long a row rests that could not be routed, while the ones behind it go on.
+const PUT_OFF: TimeDelta = TimeDelta::minutes(1);
+/// Over a limit we say so once in this time.
+const SAY_EVERY: TimeDelta = TimeDelta::days(1);
+
+/// What routing needs.
+pub struct Routing {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub opener: Arc<Opener>,
+    pub sealer: Arc<Sealer>,
+    pub book: AddressBook,
+    pub limits: Limits,
+    pub wakes: Wakes,
+}
+
+impl Routing {
+    /// Routes what is there.
+    pub async fn step(&self) -> anyhow::Result<Progress> {
+        let now = self.clock.now();
+        let rows = inbox::unrouted(&self.db, now, BATCH).await.context("read the inbox")?;
+        if rows.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let mut tx = self.db.begin().await.context("begin routing")?;
+        for row in &rows {
+            let mut savepoint = tx.begin().await.context("begin routing a row")?;
+            match self.route(&mut savepoint, row, now).await {
+                Ok(outcome) => {
+                    savepoint.commit().await.context("keep a routed row")?;
+                    metrics::counter!("clawkaka_routed_total", "outcome" => outcome).increment(1);
+                }
+                Err(error) => {
+                    savepoint.rollback().await.context("undo a row")?;
+                    tracing::error!(inbox.id = %row.id, "failed to route an update: {error:#}");
+                    inbox::put_off(&mut *tx, row.id, now + PUT_OFF).await?;
+                }
+            }
+        }
+        tx.commit().await.context("commit routing")?;
+        self.wakes.turns.notify_one();
+        self.wakes.outbox.notify_one();
+        Ok(Progress::Worked)
+    }
+
+    async fn route(
+        &self,
+        db: &mut PgConnection,
+        row: &Unrouted,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<&'static str> {
+        let Some(line) = row.line else {
+            return self.finish(db, row.id, None, "unknown_line", now).await;
+        };
+        let body = self.opener.open(&row.body)?;
+        match event::parse(&row.kind, &body) {
+            InboundEvent::Message(message) => self.message(db, row.id, line, message, now).await,
+            InboundEvent::Status(status) => {
+                receipt::record(db, line, &status, now).await.context("record a receipt")?;
+                self.finish(db, row.id, None, "receipt", now).await
+            }
+            InboundEvent::Rekey(rekey) => {
+                let tenant = self.book.rekey(db, line, &rekey, now).await.context("re-key")?;
+                self.finish(db, row.id, tenant, "rekeyed", now).await
+            }
+            InboundEvent::Unknown => self.finish(db, row.id, None, "unknown", now).await,
+        }
+    }
+
+    async fn message(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        line: LineId,
+        message: Message,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<&'static str> {
+        let known = self.book.find(db, line, &message.sender).await.context("find the sender")?;
+        let tenant = match known {
+            Some(tenant) => tenant::find(&mut *db, tenant).await?.context("a tenant without row")?,
+            None => self.welcome(db, line, &message, now).await.context("welcome a new person")?,
+        };
+        self.book.learn(db, line, tenant.id, &message.sender, now).await?;
+        match tenant.status {
+            Status::Active => {}
+            Status::Refused if self.has_room(db, line, now).await? => {
+                tenant::activate(&mut *db, tenant.id).await?;
+            }
+            Status::Refused => {
+                self.say_once(db, &tenant, copy::NO_ROOM, now).await?;
+                return self.finish(db, id, Some(tenant.id), "refused", now).await;
+            }
+            Status::Suspended | Status::OptedOut | Status::Erased => {
+                return self.finish(db, id, Some(tenant.id), "refused", now).await;
+            }
+        }
+        tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now)).await?;
+        outbox::release_held(db, tenant.id, now).await?;
+        if self.is_over_limit(db, tenant.id, now).await? {
+            self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
+            return self.finish(db, id, Some(tenant.id), "over_limit", now).await;
+        }
+        match message.content {
+            Content::Text(_) => {
+                inbox::give(&mut *db, id, tenant.id).await?;
+                Ok("waiting")
+            }
+            Content::Other(kind) => {
+                self.say(db, tenant.id, format!("only-text/{id}"), copy::only_text(kind), now).await?;
+                self.finish(db, id, Some(tenant.id), "unsupported", now).await
+            }
+            Content::Empty => self.finish(db, id, Some(tenant.id), "empty", now).await,
+        }
+    }
+
+    /// Makes a row for somebody new: active while there is room, else refused.
+    async fn welcome(
+        &self,
+        db: &mut PgConnection,
+        line: LineId,
+        message: &Message,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Tenant> {
+        let status =
+            if self.has_room(db, line, now).await? { Status::Active } else { Status::Refused };
+        let name = message.name.as_ref().map(|name| self.sealer.seal(name.as_bytes()));
+        let tenant = tenant::create(&mut *db, line, status, name, now).await?;
+        tracing::info!(tenant.id = %tenant.id, ?status, "somebody new wrote");
+        Ok(tenant)
+    }
+
+    async fn has_room(
+        &self,
+        db: &mut PgConnection,
+        line: LineId,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<bool> {
+        let limits = &self.limits;
+        Ok(tenant::count(&mut *db).await? < limits.tenants
+            && line::admit_signup(db, line, limits.signups_per_hour, limits.signup_burst, now)
+                .await?)
+    }
+
+    async fn is_over_limit(
+        &self,
+        db: &mut PgConnection,
+        tenant: TenantId,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<bool> {
+        let recent = inbox::recent(db, tenant, now).await?;
+        Ok(recent.last_minute >= self.limits.inbound_per_minute
+            || recent.last_day >= self.limits.inbound_per_day
+            || recent.waiting >= self.limits.waiting)
+    }
+
+    /// Says that a limit is reached, at most once a day.
+    async fn say_once(
+        &self,
+        db: &mut PgConnection,
+        tenant: &Tenant,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        if tenant.told_at.is_some_and(|told| told > now - SAY_EVERY) {
+            return Ok(());
+        }
+        tenant::told(&mut *db, tenant.id, now).await?;
+        let key = format!("limit/{}", now.timestamp());
+        self.say(db, tenant.id, key, text.to_owned(), now).await
+    }
+
+    async fn say(
+        &self,
+        db: &mut PgConnection,
+        tenant: TenantId,
+        key: String,
+        text: String,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let draft = Draft { key, class: Class::Ours, text };
+        outbox::enqueue(db, &self.sealer, tenant, None, &[draft], now).await?;
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        tenant: Option<TenantId>,
+        outcome: &'static str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<&'static str> {
+        inbox::finish(db, id, tenant, outcome, now).await?;
+        Ok(outcome)
+    }
+}
