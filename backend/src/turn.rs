@@ -177,6 +177,18 @@ pub async fn finish(
     Ok(updated.rows_affected() == 1)
 }
 
+/// Whether the person has been answered before.
+pub async fn has_earlier(db: impl PgExecutor<'_>, turn: &Turn) -> anyhow::Result<bool> {
+    let has = sqlx::query_scalar!(
+        r#"select exists (select from turn where tenant_id = $1 and id < $2) as "has!""#,
+        turn.tenant as TenantId,
+        turn.id as TurnId,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(has)
+}
+
 /// Everyone who has an active turn.
 pub async fn busy_tenants(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<TenantId>> {
     let tenants = sqlx::query_scalar!(

@@ -1,0 +1,95 @@
+//! From a person's waiting messages to the answer in the outbox. **Start reading here.**
+//!
+//! `step` takes over the turns of a dead worker and opens new ones; each turn then runs as a task
+//! of its own ([`super::exchange`]), so that one person's minutes hold up nobody else.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
+
+use super::{Progress, exchange::Exchange};
+use crate::{
+    id::TenantId,
+    inbox, lease, sandbox,
+    turn::{self, Turn},
+};
+
+/// Turns under way in one worker. Far above what a machine's memory lets run at once; it bounds
+/// what a flood can make us hold.
+const MAX_TURNS: usize = 512;
+
+/// Opens turns and runs them.
+pub struct Delivery {
+    pub exchange: Arc<Exchange>,
+    places: Arc<Semaphore>,
+}
+
+impl Delivery {
+    pub fn new(exchange: Arc<Exchange>) -> Self {
+        Self { exchange, places: Arc::new(Semaphore::new(MAX_TURNS)) }
+    }
+
+    /// Starts the turns that can start now.
+    pub async fn step(&self) -> anyhow::Result<Progress> {
+        let exchange = &self.exchange;
+        if !exchange.lease.is_held() {
+            return Ok(Progress::Idle);
+        }
+        let now = exchange.clock.now();
+        let live = lease::live(&exchange.db).await.context("list the live workers")?;
+        let adopted = turn::adopt(&exchange.db, exchange.lease.id, &live).await?;
+        let mut progress = Progress::Idle;
+        for turn in adopted {
+            tracing::info!(tenant.id = %turn.tenant, turn.id = %turn.id, "took over a turn");
+            self.run(turn, self.place().await);
+            progress = Progress::Worked;
+        }
+        let busy = turn::busy_tenants(&exchange.db).await.context("list the active turns")?;
+        let free = self.places.available_permits() as i64;
+        for tenant in inbox::waiting_tenants(&exchange.db, &busy, now, free).await? {
+            if let Some(turn) = self.open(tenant, now).await.context("open a turn")? {
+                self.run(turn, self.place().await);
+                progress = Progress::Worked;
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Everything that waits for a person becomes one turn.
+    async fn open(&self, tenant: TenantId, now: DateTime<Utc>) -> anyhow::Result<Option<Turn>> {
+        let exchange = &self.exchange;
+        let mut tx = exchange.db.begin().await?;
+        let sandbox = sandbox::row::assign(&mut tx, tenant, now).await.context("assign a sandbox")?;
+        let deadline = exchange.deadline;
+        let opened =
+            turn::open(&mut *tx, exchange.lease.id, tenant, sandbox, deadline, now).await?;
+        let Some(turn) = opened else { return Ok(None) };
+        if !inbox::take(&mut *tx, tenant, turn.id, now).await? {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        exchange.sandboxes.wake();
+        Ok(Some(turn))
+    }
+
+    fn run(&self, turn: Turn, place: OwnedSemaphorePermit) {
+        let exchange = self.exchange.clone();
+        let span = tracing::info_span!("turn", tenant.id = %turn.tenant, turn.id = %turn.id);
+        self.exchange.shutdown.spawn(
+            async move {
+                exchange.run(turn).await;
+                // Whoever wrote meanwhile is next.
+                exchange.wakes.turns.notify_one();
+                drop(place);
+            }
+            .instrument(span),
+        );
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+}
