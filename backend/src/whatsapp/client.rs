@@ -128,9 +128,9 @@ impl Client {
         }
     }
 
-    /// Turns the ticks blue, up to and including this message. `typing` also shows that an answer is
-    /// on its way, until it comes or 25 s have passed; the same call again refreshes it. WhatsApp
-    /// has no typing without reading.
+    /// Turns the ticks blue, up to and including this message. `typing` also shows that an answer
+    /// is on its way, until it comes or 25 s have passed; the same call again refreshes it.
+    /// WhatsApp has no typing without reading.
     pub async fn mark_read(
         &self,
         line: Line<'_>,

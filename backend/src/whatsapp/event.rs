@@ -99,8 +99,8 @@ pub struct Rekey {
 }
 
 impl Delivery {
-    /// Receipts come in any order and may be left out: the highest rank is the truth. `Failed` gives
-    /// way to a later `Delivered`, for one of several devices may refuse what another takes.
+    /// Receipts come in any order and may be left out: the highest rank is the truth. `Failed`
+    /// gives way to a later `Delivered`, for one of several devices may refuse what another takes.
     pub fn rank(self) -> i16 {
         match self {
             Self::Sent => 1,

@@ -1,7 +1,7 @@
 //! Cuts an authentic body from Meta into updates, without understanding them.
 //!
-//! Called by `http/webhook` after the signature. It looks only for what the inbox needs: which line,
-//! which key makes a repeat a no-op, and where one update ends. What it means is `event`'s.
+//! Called by `http/webhook` after the signature. It looks only for what the inbox needs: which
+//! line, which key makes a repeat a no-op, and where one update ends. What it means is `event`'s.
 //! Promises: at least one update per body; never an error; a broken item never costs a sibling, and
 //! what cannot be cut is kept whole as `Unknown`. Must never decide, drop or log content.
 //!

@@ -1,7 +1,7 @@
 //! Reads JSON that may be strange, one level at a time, and keeps every value as the bytes it was.
 //!
-//! `meta` and `event` use it in place of typed structs, because a typed struct fails as a whole: one
-//! number where a string belongs, one doubled key or one half emoji (a lone surrogate in a `\u`
+//! `meta` and `event` use it in place of typed structs, because a typed struct fails as a whole:
+//! one number where a string belongs, one doubled key or one half emoji (a lone surrogate in a `\u`
 //! escape, which senders produce by cutting strings) would cost all messages in the same body.
 //! Skipping a value does not recurse, so depth cannot exhaust the stack.
 

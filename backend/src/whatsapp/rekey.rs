@@ -50,8 +50,9 @@ fn changed_address(item: &Object<'_>) -> Option<Rekey> {
     }
 }
 
-/// Meta's sample has the old user id only in the sentence "User <name> changed from <old> to <new>".
-/// People choose their names, so only the very end counts, and only if it names the new id we have.
+/// Meta's sample has the old user id only in the sentence "User <name> changed from <old> to
+/// <new>". People choose their names, so only the very end counts, and only if it names the new id
+/// we have.
 fn told_in_body(system: &Object<'_>, new: Option<&str>) -> Option<String> {
     let body = system.text("body")?;
     let mut words = body.split(' ').rev();

@@ -1,8 +1,8 @@
 //! Cuts a formatted text into messages that WhatsApp takes.
 //!
-//! Called by `worker/send` after `format`. Cuts where a reader would pause: between paragraphs, lines,
-//! sentences, words, and only then inside a word, never inside a character. A fence that a cut goes
-//! through is closed and opened again, so that every message looks right by itself.
+//! Called by `worker/send` after `format`. Cuts where a reader would pause: between paragraphs,
+//! lines, sentences, words, and only then inside a word, never inside a character. A fence that a
+//! cut goes through is closed and opened again, so that every message looks right by itself.
 //! Promises: no part is longer than the limit, and nothing but white space at a cut is lost.
 
 /// Meta docs: text messages, body, "maximum 4096 characters".
@@ -45,7 +45,8 @@ pub fn split(text: &str, limit: usize) -> Vec<String> {
 }
 
 fn push(parts: &mut Vec<String>, part: String) {
-    let empty = part.trim().is_empty() || part == format!("{REOPEN}{FENCE}");
+    // An empty fence may be left over at a cut.
+    let empty = part.replace(FENCE, "").trim().is_empty();
     if !empty {
         parts.push(part);
     }
@@ -71,10 +72,7 @@ fn boundary(text: &str, room: usize, fenced: bool) -> usize {
 }
 
 /// Positions between two characters that satisfy `is_cut`, last first.
-fn cuts(
-    window: &str,
-    is_cut: impl Fn(char, char) -> bool + 'static,
-) -> impl Iterator<Item = usize> + '_ {
+fn cuts(window: &str, is_cut: fn(char, char) -> bool) -> impl Iterator<Item = usize> + '_ {
     let pairs = window
         .char_indices()
         .rev()
@@ -103,8 +101,8 @@ fn hard_cut(text: &str, room: usize) -> usize {
         .unwrap_or(room)
 }
 
-/// Does one sign reach over the end of `before`? An approximation of Unicode's grapheme clusters, good enough for a
-/// place that is reached only by 4,000 characters without a blank.
+/// Does one sign reach over the end of `before`? An approximation of Unicode's grapheme clusters,
+/// good enough for a place that is reached only by 4,000 characters without a blank.
 fn joined(before: &str, after: &str) -> bool {
     let flag = |c: &char| ('\u{1F1E6}'..='\u{1F1FF}').contains(c);
     // Two letters make a flag, so in a row of them only every second border is one.
@@ -130,7 +128,8 @@ fn is_extension(c: char) -> bool {
     match code {
         // The scripts of India lie in blocks of 128 with their signs at the same places.
         0x0900..0x0E00 => {
-            matches!(code % 0x80, 0x00..=0x03 | 0x3A..=0x3C | 0x3E..=0x4F | 0x51..=0x57 | 0x62 | 0x63)
+            let place = code % 0x80;
+            matches!(place, 0..=3 | 0x3A..=0x3C | 0x3E..=0x4F | 0x51..=0x57 | 0x62 | 0x63)
         }
         0x0300..=0x036F | 0x0483..=0x0489 | 0x0591..=0x05BD | 0x05BF..=0x05C7 => true,
         0x0610..=0x061A | 0x064B..=0x065F | 0x0670 | 0x06D6..=0x06DC | 0x06DF..=0x06ED => true,

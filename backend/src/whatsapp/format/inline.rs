@@ -2,8 +2,8 @@
 //!
 //! A mark counts on WhatsApp only if it hugs its text, stands on a word's border and is closed on
 //! the same line. So spans are written line by line; blanks move outside; inside a word a mark is
-//! written as it was typed (`2*3*4`) or left out. A literal mark that WhatsApp would take for a real
-//! one gets a hair space on its inner side, which no longer hugs and is hardly seen.
+//! written as it was typed (`2*3*4`) or left out. A literal mark that WhatsApp would take for a
+//! real one gets a hair space on its inner side, which no longer hugs and is hardly seen.
 
 /// Narrow, but white space to everybody.
 const HAIR_SPACE: char = '\u{200A}';

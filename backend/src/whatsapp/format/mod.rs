@@ -1,9 +1,9 @@
 //! Makes an agent's Markdown readable on WhatsApp, whose own marks are few.
 //!
 //! Called by `worker/send` before `split`. A real parser finds the structure; `inline` writes one
-//! paragraph's marks; `table` lays tables out; `tags` deals with HTML and with OpenClaw's directives.
-//! Promises: total, the same for the same input, no NUL in the output, and what is inside code
-//! comes out as it went in.
+//! paragraph's marks; `table` lays tables out; `tags` deals with HTML and with OpenClaw's
+//! directives. Promises: total, the same for the same input, no NUL in the output, and what is
+//! inside code comes out as it went in.
 //!
 //! WhatsApp knows `*bold*`, `_italic_`, `~strike~`, `` `code` ``, fences without a language, `> `,
 //! `- ` and `1. ` (WhatsApp help centre: how to format your messages). There are no headings, named

@@ -1,7 +1,8 @@
 //! Tables for a screen some 40 characters wide.
 //!
 //! A narrow one of plain Latin text stays a table, aligned in a fence. Any other becomes one block
-//! per row of "Header: value" lines: wrapped columns are unreadable, and marks do not work in a fence.
+//! per row of "Header: value" lines: wrapped columns are unreadable, and marks do not work in a
+//! fence.
 
 use super::inline::{Span, line, plain};
 

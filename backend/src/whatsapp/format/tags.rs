@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// HTML that only shapes text and says nothing by itself. Any other tag is shown as it is: more often
-/// than not `<name>` or `Vec<String>` is meant to be read.
+/// HTML that only shapes text and says nothing by itself. Any other tag is shown as it is: more
+/// often than not `<name>` or `Vec<String>` is meant to be read.
 const SHAPING: &[&str] = &[
     "a",
     "abbr",
@@ -88,8 +88,8 @@ pub fn without_tags(html: &str) -> String {
     out
 }
 
-/// Directives at the very start go before the parser sees the text, or `[[…]] # Title` would not be a
-/// title.
+/// Directives at the very start go before the parser sees the text, or `[[…]] # Title` would not be
+/// a title.
 pub fn without_leading_directives(text: &str) -> &str {
     let mut rest = text;
     while let Some(length) = directive(rest.trim_start()) {
