@@ -123,11 +123,10 @@ async fn renew(db: impl PgExecutor<'_>, lease: &Lease) -> anyhow::Result<bool> {
 
 /// Every worker that holds a lease now.
 pub async fn live(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<WorkerId>> {
-    let live = sqlx::query_scalar!(
-        r#"select id as "id: WorkerId" from worker where lease_until > now()"#
-    )
-    .fetch_all(db)
-    .await?;
+    let live =
+        sqlx::query_scalar!(r#"select id as "id: WorkerId" from worker where lease_until > now()"#)
+            .fetch_all(db)
+            .await?;
     Ok(live)
 }
 

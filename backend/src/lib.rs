@@ -17,5 +17,8 @@ pub mod wake;
 pub mod whatsapp;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 /// Every migration, embedded once.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

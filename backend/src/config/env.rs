@@ -1,6 +1,6 @@
 //! Every setting as the operator writes it. The comments are the manual: `clawkaka serve --help`.
 
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Command};
 
 /// Settings come from the environment. Each can also come from a file: `NAME_FILE=/path`.
 /// Durations are written `5s`, `30m`, `7d`; sizes `512m`, `2g`.
@@ -136,31 +136,31 @@ pub struct Raw {
     pub send_unknown_wait: String,
 }
 
-/// Reads `NAME_FILE` for every setting of `command` that has a name: the returned arguments come
-/// before the environment, and a file that cannot be read is a problem to report.
-pub fn from_files(
-    command: &Command,
-    environment: impl Fn(&str) -> Option<String>,
-    problems: &mut Vec<String>,
-) -> Vec<String> {
+/// Reads `NAME_FILE` for every setting that has a name. What it returns belongs behind the
+/// command's own arguments and wins over the environment; a file that cannot be read is a problem
+/// to report with the others.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
+pub fn from_files(command: &Command, problems: &mut Vec<String>) -> Vec<String> {
     let mut arguments = Vec::new();
-    for argument in command.get_arguments() {
-        let (Some(name), Some(long)) = (argument.get_env(), argument.get_long()) else {
+    let settings = command
+        .find_subcommand("serve")
+        .into_iter()
+        .flat_map(Command::get_arguments);
+    for setting in settings {
+        let (Some(name), Some(long)) = (setting.get_env(), setting.get_long()) else {
             continue;
         };
-        let file_setting = format!("{}_FILE", name.to_string_lossy());
-        let Some(path) = environment(&file_setting) else {
+        let from_file = format!("{}_FILE", name.to_string_lossy());
+        let Ok(path) = std::env::var(&from_file) else {
             continue;
         };
         match std::fs::read_to_string(&path) {
             Ok(text) => arguments.push(format!("--{long}={}", text.trim_end_matches(['\r', '\n']))),
-            Err(error) => problems.push(format!("{file_setting}: cannot read {path}: {error}")),
+            Err(error) => problems.push(format!("{from_file}: cannot read {path}: {error}")),
         }
     }
     arguments
-}
-
-/// The settings as clap found them.
-pub fn from_matches(matches: &clap::ArgMatches) -> Result<Raw, clap::Error> {
-    Raw::from_arg_matches(matches)
 }

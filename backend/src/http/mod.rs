@@ -6,12 +6,7 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    http::StatusCode,
-    routing::get,
-};
+use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use sqlx::PgPool;

@@ -1,0 +1,5 @@
+//! Stories that run the product's own parts on a real Postgres and real sockets.
+
+mod identity;
+mod support;
+mod webhook;

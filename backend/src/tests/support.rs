@@ -1,0 +1,125 @@
+//! What the stories share: a web role on a port of its own, signed bodies, a clock that stands.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use sqlx::PgPool;
+
+use crate::{
+    clock::Clock,
+    http::{self, Web},
+    id::LineId,
+    seal::{MasterKey, Opener, Sealer},
+};
+
+pub const APP_SECRET: &str = "app-secret";
+pub const NUMBER: &str = "106540352242922";
+
+pub fn master() -> MasterKey {
+    MasterKey::parse(&SecretString::from(STANDARD.encode([7; 32]))).unwrap()
+}
+
+pub fn opener() -> Arc<Opener> {
+    Arc::new(Opener::new(&master()))
+}
+
+pub fn sealer() -> Arc<Sealer> {
+    Arc::new(Sealer::new(master().sealing_key()))
+}
+
+pub fn noon() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+}
+
+/// Our number's row.
+pub async fn seed_line(db: &PgPool) -> LineId {
+    let id = LineId::new();
+    sqlx::query!(
+        "insert into line (id, provider, phone_number_id, source, key_id)
+         values ($1, 'meta', $2, 'env', 1)",
+        id as LineId,
+        NUMBER,
+    )
+    .execute(db)
+    .await
+    .unwrap();
+    id
+}
+
+/// The public routes on a port of their own.
+pub struct Site {
+    pub url: String,
+    client: reqwest::Client,
+}
+
+impl Site {
+    #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
+    pub async fn start(db: &PgPool) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let web = Web {
+            db: db.clone(),
+            clock: Clock::manual(noon()),
+            sealer: sealer(),
+            app_secret: SecretString::from(APP_SECRET),
+            verification_token: SecretString::from("verify-me"),
+            stored: Arc::default(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/whatsapp/webhook", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, http::public(web)).await });
+        Self {
+            url,
+            client: reqwest::Client::new(),
+        }
+    }
+
+    pub async fn verify(&self, query: &[(&str, &str)]) -> (u16, String) {
+        let url = url::Url::parse_with_params(&self.url, query).unwrap();
+        let answer = self.client.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Posts a body under a signature of the caller's choice.
+    pub async fn post(&self, body: impl Into<Vec<u8>>, signature: Option<&str>) -> u16 {
+        let mut request = self.client.post(&self.url).body(body.into());
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Posts a body as Meta would.
+    pub async fn receive(&self, body: impl Into<Vec<u8>>) -> u16 {
+        let body = body.into();
+        let signature = sign(&body);
+        self.post(body, Some(&signature)).await
+    }
+}
+
+pub fn sign(body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// A webhook with these messages.
+pub fn webhook(messages: &[Value]) -> Vec<u8> {
+    let value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": { "display_phone_number": "15550783881", "phone_number_id": NUMBER },
+        "messages": messages,
+    });
+    let entry = json!({ "id": "1", "changes": [{ "field": "messages", "value": value }] });
+    serde_json::to_vec(&json!({ "object": "whatsapp_business_account", "entry": [entry] })).unwrap()
+}
+
+/// A text message.
+pub fn text(id: &str, body: &str) -> Value {
+    json!({ "from": "16505551234", "from_user_id": "US.1349", "id": id,
+            "timestamp": "1790000000", "type": "text", "text": { "body": body } })
+}
