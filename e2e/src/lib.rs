@@ -5,6 +5,7 @@
 //! person would see, answer as strictly as the real services where those are strict, and fail only
 //! in the ways they are told to. They never reach into the product.
 
+pub mod control;
 pub mod gate;
 pub mod model;
 pub mod server;
@@ -28,6 +29,7 @@ pub struct Simulators {
     pub model: Model,
     /// Where calls that were told to wait are waiting; shared by both simulators.
     pub gates: Gates,
+    stop: CancellationToken,
     _stop_on_drop: DropGuard,
 }
 
@@ -50,8 +52,21 @@ impl Simulators {
             whatsapp,
             model,
             gates,
+            stop,
             _stop_on_drop: stop_on_drop,
         })
+    }
+
+    /// Opens the control API on loopback and returns its address.
+    pub async fn start_control(&self, port: u16) -> anyhow::Result<String> {
+        let steering = control::Steering {
+            whatsapp: self.whatsapp.clone(),
+            model: self.model.clone(),
+            gates: self.gates.clone(),
+        };
+        control::start(steering, port, self.stop.clone())
+            .await
+            .context("start the control API")
     }
 }
 
