@@ -21,7 +21,8 @@ const MANUAL: &str = include_str!("clawkaka-sim.txt");
 ///
 /// Three servers on loopback: the Graph API that the product sends through, an OpenAI-compatible
 /// model for its broker, and the control API that scripts use to be a person, to see what that
-/// person sees, and to make things fail. A secret can be given in a file instead.
+/// person sees, and to make things fail. Without secrets of your own, the product's settings are
+/// simulated-app-secret, simulated-access-token and simulated-model-key.
 #[derive(Parser)]
 #[command(version, after_long_help = MANUAL)]
 struct Options {
@@ -49,6 +50,7 @@ struct Options {
     #[arg(long, value_name = "SECRET", conflicts_with = "app_secret_file")]
     app_secret: Option<String>,
 
+    /// The same secret, read from a file
     #[arg(long, value_name = "FILE")]
     app_secret_file: Option<PathBuf>,
 
@@ -56,6 +58,7 @@ struct Options {
     #[arg(long, value_name = "TOKEN", conflicts_with = "access_token_file")]
     access_token: Option<String>,
 
+    /// The same token, read from a file
     #[arg(long, value_name = "FILE")]
     access_token_file: Option<PathBuf>,
 
@@ -67,6 +70,7 @@ struct Options {
     #[arg(long, value_name = "KEY", conflicts_with = "model_key_file")]
     model_key: Option<String>,
 
+    /// The same key, read from a file
     #[arg(long, value_name = "FILE")]
     model_key_file: Option<PathBuf>,
 

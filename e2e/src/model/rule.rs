@@ -162,7 +162,7 @@ pub(crate) fn own_answer(pending: &Pending) -> String {
     if pending.contains("HEARTBEAT_OK") {
         return "HEARTBEAT_OK".to_owned();
     }
-    let said = pending.last_line();
+    let said = pending.last_said();
     let lower = said.to_lowercase();
     if lower.contains("who are you") || lower.contains("what can you do") {
         return "Hello! I am your personal assistant, and I am glad you wrote. I remember what \

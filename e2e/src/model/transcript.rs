@@ -8,6 +8,14 @@ use serde_json::Value;
 /// How tests mark messages they want to see answered: `#mark-` and letters, digits, `-` or `_`.
 pub const MARK: &str = "#mark-";
 
+/// OpenClaw ends every request with a `user` row of its own, between these lines, even after the
+/// results of tools. Nobody said it.
+const CONTEXT_BEGIN: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
+const CONTEXT_END: &str = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+
+/// What OpenClaw adds below the first text of a session.
+const RUNTIME: &str = "\n\nRuntime: agent=";
+
 /// How OpenClaw begins a turn again that a restart cut off.
 const INTERRUPTED: &str = "previous turn was interrupted";
 
@@ -27,15 +35,14 @@ impl Pending {
             .unwrap_or_default();
         let mut start = last_answer(messages);
         // A turn that was cut off may have left half an answer, which answers nothing.
-        if start > 0 && texts(&messages[start..]).any(|text| text.contains(INTERRUPTED)) {
+        let mut texts = messages[start..].iter().filter_map(said);
+        if start > 0 && texts.any(|text| text.contains(INTERRUPTED)) {
             start = last_answer(&messages[..start - 1]);
         }
-        let last_user = messages
-            .iter()
-            .rposition(|message| message["role"] == "user");
+        let last_user = messages.iter().rposition(|message| said(message).is_some());
         let after = &messages[last_user.map_or(messages.len(), |at| at + 1)..];
         Self {
-            texts: texts(&messages[start..]).collect(),
+            texts: messages[start..].iter().filter_map(said).collect(),
             tool_rounds: after.iter().filter(|message| calls_tools(message)).count(),
         }
     }
@@ -45,20 +52,18 @@ impl Pending {
     }
 
     /// The last thing a person wrote, without what was put around it.
-    pub fn last_line(&self) -> &str {
-        let lines = self.texts.last().map_or("", String::as_str).lines();
-        let line = lines
-            .map(str::trim)
-            .rfind(|line| !line.is_empty())
-            .unwrap_or_default();
+    pub fn last_said(&self) -> &str {
+        let text = self.texts.last().map_or("", String::as_str);
+        let text = text.split(RUNTIME).next().unwrap_or(text);
         // "[Fri 2026-11-20 23:44 UTC] Hello"
-        match line
+        let text = match text
             .strip_prefix('[')
             .and_then(|rest| rest.split_once("] "))
         {
-            Some((_, text)) => text.trim(),
-            None => line,
-        }
+            Some((_, said)) => said,
+            None => text,
+        };
+        text.trim()
     }
 
     /// Every mark, each once, in the order written.
@@ -96,11 +101,16 @@ fn calls_tools(message: &Value) -> bool {
         .is_some_and(|calls| !calls.is_empty())
 }
 
-fn texts(messages: &[Value]) -> impl Iterator<Item = String> {
-    messages
-        .iter()
-        .filter(|message| message["role"] == "user")
-        .map(text)
+/// What a person says in a row, if it is theirs.
+fn said(message: &Value) -> Option<String> {
+    let mut text = text(message);
+    while let Some(begin) = text.find(CONTEXT_BEGIN) {
+        let end = text[begin..]
+            .find(CONTEXT_END)
+            .map(|at| begin + at + CONTEXT_END.len());
+        text.replace_range(begin..end.unwrap_or(text.len()), "");
+    }
+    (message["role"] == "user" && !text.trim().is_empty()).then_some(text)
 }
 
 /// The content is a string or a list of parts.
@@ -155,8 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_around_a_text_is_not_quoted() {
-        let body = json!({"messages": [{"role": "user", "content": "Context\n[Fri 12:00] Hi"}]});
-        assert_eq!(Pending::read(&body).last_line(), "Hi");
+    fn what_openclaw_puts_around_a_text_is_not_the_persons() {
+        let context = format!("{CONTEXT_BEGIN}\nActive exec sessions: none\n{CONTEXT_END}");
+        let pending = Pending::read(&json!({"messages": [
+            {"role": "user", "content": "[Fri 12:00 UTC] Hi\nthere\n\nRuntime: agent=main | os=Linux"},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "1"}]},
+            {"role": "tool", "content": "ok"},
+            {"role": "user", "content": [{"type": "text", "text": context}]},
+        ]}));
+        assert_eq!(pending.last_said(), "Hi\nthere");
+        assert_eq!((pending.texts.len(), pending.tool_rounds), (1, 1));
     }
 }
