@@ -210,7 +210,10 @@ impl Whatsapp {
     /// Posts a body until it is answered with 200, as Meta does.
     pub async fn post_until_taken(&self, body: &[u8]) -> Option<u16> {
         self.inner.hear(body);
-        let status = webhook::deliver(&self.inner, body).await;
+        let (delivery, mut status) = webhook::deliver(&self.inner, body).await;
+        if status != Some(200) {
+            status = webhook::retry(&self.inner, delivery, body).await;
+        }
         self.inner.note_answer(body, status);
         status
     }

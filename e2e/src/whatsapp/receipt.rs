@@ -1,9 +1,12 @@
 //! Sends the status webhooks that follow a message.
 //!
-//! Each receipt is posted in its own time and retried for itself, so a product that was away gets
-//! them in any order, as it does from Meta.
+//! They are first posted in the order programmed, one after the other, so that a test gets the
+//! order it asks for. Each is retried for itself, so a product that was away gets them in any
+//! order, as it does from Meta.
 
 use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
 
 use super::{Inner, error::title, fault::Receipt, person::Person, state::Ticks, webhook};
 
@@ -20,12 +23,12 @@ pub(crate) fn send_all(sim: &Arc<Inner>, sent: Sent, receipts: Vec<Receipt>) {
     sim.spawn(async move {
         for receipt in receipts {
             tokio::time::sleep(Duration::from_millis(receipt.after_ms)).await;
-            send(&sim_for_task, &sent, &receipt);
+            send(&sim_for_task, &sent, &receipt).await;
         }
     });
 }
 
-fn send(sim: &Arc<Inner>, sent: &Sent, receipt: &Receipt) {
+async fn send(sim: &Arc<Inner>, sent: &Sent, receipt: &Receipt) {
     sim.state
         .send_modify(|state| state.tick(&sent.wamid, receipt.status));
     let error = (receipt.status == Ticks::Failed).then(|| {
@@ -40,8 +43,11 @@ fn send(sim: &Arc<Inner>, sent: &Sent, receipt: &Receipt) {
         receipt.status,
         error,
     );
-    for _ in 0..receipt.copies {
-        let (sim_for_task, body) = (sim.clone(), body.clone());
-        sim.spawn(async move { webhook::deliver(&sim_for_task, &body).await });
+    let copies = (0..receipt.copies).map(|_| webhook::deliver(sim, &body));
+    for (delivery, status) in join_all(copies).await {
+        if status != Some(200) {
+            let (sim_for_task, body) = (sim.clone(), body.clone());
+            sim.spawn(async move { webhook::retry(&sim_for_task, delivery, &body).await });
+        }
     }
 }

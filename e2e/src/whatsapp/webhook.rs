@@ -4,10 +4,7 @@
 //! character beyond ASCII as lowercase `\uXXXX` and every slash as `\/`. Whoever verifies over a
 //! body that was parsed and written again fails here as in production.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -272,20 +269,25 @@ pub(crate) async fn post(
     status
 }
 
-/// Posts a body until it is answered with 200, as Meta does, but gives up after `retry_for`.
-pub(crate) async fn deliver(sim: &Arc<Inner>, body: &[u8]) -> Option<u16> {
-    let signature = signature(&sim.settings.app_secret, body);
+/// Posts a body for the first time; [`retry`] goes on where that is not answered with 200.
+pub(crate) async fn deliver(sim: &Inner, body: &[u8]) -> (usize, Option<u16>) {
     let delivery = sim.begin_delivery(body);
+    let signature = signature(&sim.settings.app_secret, body);
+    (delivery, post(sim, delivery, body, Some(&signature)).await)
+}
+
+/// Posts a body again until it is answered with 200, as Meta does, but gives up after `retry_for`.
+pub(crate) async fn retry(sim: &Inner, delivery: usize, body: &[u8]) -> Option<u16> {
+    let signature = signature(&sim.settings.app_secret, body);
     let (started, mut pause) = (Instant::now(), FIRST_RETRY);
-    loop {
-        let status = post(sim, delivery, body, Some(&signature)).await;
-        if status == Some(200) || started.elapsed() + pause > sim.settings.retry_for {
-            return status;
-        }
-        tokio::select! {
-            () = sim.stop.cancelled() => return status,
-            () = tokio::time::sleep(pause) => {}
+    let mut status = None;
+    while started.elapsed() + pause <= sim.settings.retry_for {
+        tokio::time::sleep(pause).await;
+        status = post(sim, delivery, body, Some(&signature)).await;
+        if status == Some(200) {
+            break;
         }
         pause = (pause * 2).min(SLOWEST_RETRY);
     }
+    status
 }

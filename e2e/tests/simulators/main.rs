@@ -23,7 +23,6 @@ const SOON: Duration = Duration::from_secs(10);
 async fn start(product: &Product) -> Simulators {
     let whatsapp = whatsapp::Settings {
         webhook_url: product.url.clone(),
-        typing_lasts: Duration::from_millis(100),
         ..whatsapp::Settings::default()
     };
     Simulators::start(whatsapp, model_simulator::Settings::default())

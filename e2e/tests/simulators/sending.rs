@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Product, SOON, product, start};
 use e2e::{
-    Person, Then,
-    whatsapp::{CallKind, End, Fault, FaultRule, On, PairRate, Ticks},
+    Person, Simulators, Then, model,
+    whatsapp::{CallKind, End, Fault, FaultRule, On, PairRate, Settings, Ticks},
 };
 
 #[tokio::test]
@@ -70,35 +70,63 @@ async fn a_message_is_answered_with_its_id_and_seen_by_the_person() {
     assert_eq!(chat[0].callback.as_deref(), Some("outbox-1:1"));
 }
 
+fn typing_on(wamid: &str) -> Value {
+    json!({
+        "messaging_product": "whatsapp", "status": "read", "message_id": wamid,
+        "typing_indicator": {"type": "text"},
+    })
+}
+
 #[tokio::test]
-async fn typing_ends_with_a_message_or_by_itself_and_marks_read() {
+async fn typing_marks_read_and_ends_with_a_message() {
     let product = Product::start().await;
     let simulators = start(&product).await;
     let whatsapp = &simulators.whatsapp;
     let ana = Person::new("15550001", "Ana");
     let said = whatsapp.say(&ana, "Hi").await;
-    let mark = json!({
-        "messaging_product": "whatsapp", "status": "read", "message_id": said.wamid,
-        "typing_indicator": {"type": "text"},
-    });
 
-    product::call(&simulators, &mark).await.unwrap();
+    product::call(&simulators, &typing_on(&said.wamid))
+        .await
+        .unwrap();
+    assert!(whatsapp.is_typing(&ana));
+    assert_eq!(whatsapp.conversation(&ana)[0].ticks, Ticks::Read);
+
     product::call(&simulators, &product::text_to("15550001", "Hello"))
         .await
         .unwrap();
-    product::call(&simulators, &mark).await.unwrap();
+    assert!(!whatsapp.is_typing(&ana));
+    assert_eq!(
+        whatsapp.read(|state| state.typing[0].until),
+        whatsapp.chat(&ana)[0].at
+    );
+
+    let unknown = product::call(&simulators, &typing_on("wamid.unknown"))
+        .await
+        .unwrap();
+    assert_eq!(unknown.status(), 400);
+}
+
+#[tokio::test]
+async fn typing_ends_by_itself_and_wakes_who_waits_for_that() {
+    let product = Product::start().await;
+    let settings = Settings {
+        webhook_url: product.url.clone(),
+        typing_lasts: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let simulators = Simulators::start(settings, model::Settings::default())
+        .await
+        .unwrap();
+    let whatsapp = &simulators.whatsapp;
+    let ana = Person::new("15550001", "Ana");
+    let said = whatsapp.say(&ana, "Hi").await;
+
+    product::call(&simulators, &typing_on(&said.wamid))
+        .await
+        .unwrap();
 
     let over = whatsapp.wait_until(SOON, |state| (!state.is_typing(&ana)).then_some(()));
     over.await.unwrap();
-    let spells = whatsapp.read(|state| state.typing.clone());
-    assert!(spells[0].until - spells[0].since < spells[1].until - spells[1].since);
-    assert_eq!(whatsapp.conversation(&ana)[0].ticks, Ticks::Read);
-
-    let unknown = json!({"messaging_product": "whatsapp", "status": "read", "message_id": "x"});
-    assert_eq!(
-        product::call(&simulators, &unknown).await.unwrap().status(),
-        400
-    );
 }
 
 #[tokio::test]

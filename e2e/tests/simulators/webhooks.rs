@@ -184,11 +184,10 @@ async fn a_receipt_is_posted_again_until_it_is_answered_with_200() {
 async fn receipts_come_in_the_order_and_number_programmed() {
     let product = Product::start().await;
     let simulators = start(&product).await;
-    let gap = std::time::Duration::from_millis(30);
     let receipts = vec![
         Receipt::of(Ticks::Read),
-        Receipt::of(Ticks::Delivered).after(gap).copies(2),
-        Receipt::of(Ticks::Sent).after(gap),
+        Receipt::of(Ticks::Delivered).copies(2),
+        Receipt::of(Ticks::Sent),
     ];
     simulators.whatsapp.program_receipts(ReceiptRule {
         receipts,
