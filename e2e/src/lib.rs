@@ -1,1 +1,83 @@
-//! Simulators.
+//! The far side of the wire, simulated: WhatsApp's Graph API and an OpenAI-compatible model.
+//!
+//! Tests start [`Simulators`] in their own process; `clawkaka-sim` is the same thing behind a small
+//! HTTP API for shell scripts. The simulators keep everything they were asked and everything a
+//! person would see, answer as strictly as the real services where those are strict, and fail only
+//! in the ways they are told to. They never reach into the product.
+
+pub mod control;
+pub mod gate;
+pub mod model;
+pub mod server;
+pub mod whatsapp;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use gate::{Gates, Then};
+pub use model::Model;
+pub use whatsapp::{Person, Whatsapp};
+
+/// Long enough for a slow machine, short enough that a hung test is noticed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Both simulators, running. Dropping this stops them.
+pub struct Simulators {
+    pub whatsapp: Whatsapp,
+    pub model: Model,
+    /// Where calls that were told to wait are waiting; shared by both simulators.
+    pub gates: Gates,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Simulators {
+    /// Starts both on loopback. Port 0, the default of both settings, takes a free one.
+    pub async fn start(
+        whatsapp: whatsapp::Settings,
+        model: model::Settings,
+    ) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let stop_on_drop = stop.clone().drop_guard();
+        let gates = Gates::default();
+        let whatsapp = Whatsapp::start(whatsapp, gates.clone(), stop.clone())
+            .await
+            .context("start the WhatsApp simulator")?;
+        let model = Model::start(model, gates.clone(), stop.clone())
+            .await
+            .context("start the model simulator")?;
+        Ok(Self {
+            whatsapp,
+            model,
+            gates,
+            stop,
+            _stop_on_drop: stop_on_drop,
+        })
+    }
+
+    /// Opens the control API on loopback and returns its address.
+    pub async fn start_control(&self, port: u16) -> anyhow::Result<String> {
+        let steering = control::Steering {
+            whatsapp: self.whatsapp.clone(),
+            model: self.model.clone(),
+            gates: self.gates.clone(),
+        };
+        control::start(steering, port, self.stop.clone())
+            .await
+            .context("start the control API")
+    }
+}
+
+/// An HTTP client for loopback: no proxy from the environment may come between.
+pub fn http_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    // An error here only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .build()
+        .context("build an HTTP client")
+}
