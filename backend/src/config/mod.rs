@@ -209,3 +209,6 @@ impl Sandbox {
         Ipv4Addr::new(a, b, 0, 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

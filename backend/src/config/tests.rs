@@ -1,0 +1,104 @@
+//! A bad setting stops the start, and the operator learns of all of them at once.
+
+use clap::Parser;
+
+use super::*;
+
+/// A complete environment for all roles, as arguments.
+const COMPLETE: &[&str] = &[
+    "clawkaka",
+    "--database-url=postgres://a:b@localhost/c",
+    "--master-key=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+    "--whatsapp-app-secret=s",
+    "--whatsapp-verification-token=v",
+    "--whatsapp-access-token=t",
+    "--whatsapp-sender-phone-number-id=1",
+    "--llm-api-key=k",
+    "--llm-model=m",
+    "--sandbox-image=i",
+];
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    raw: Raw,
+}
+
+/// The complete environment, with some of it left out and some of it replaced.
+fn with(without: &[&str], more: &[&str]) -> Result<Config, String> {
+    let kept = COMPLETE
+        .iter()
+        .filter(|argument| !without.iter().any(|name| argument.contains(name)));
+    let cli = Cli::parse_from(kept.chain(more));
+    Config::check(cli.raw, Vec::new()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_complete_environment_is_taken_with_its_defaults() {
+    let config = with(&[], &[]).unwrap();
+    assert_eq!(
+        (
+            config.ports.web,
+            config.ports.worker_health,
+            config.ports.broker
+        ),
+        (3001, 3002, 3005)
+    );
+    assert_eq!(config.sandbox.memory, 2 << 30);
+    assert_eq!(config.sandbox.bridge_address(), Ipv4Addr::new(10, 77, 0, 1));
+    assert_eq!(config.timing.turn_deadline, Duration::from_secs(600));
+}
+
+#[test]
+fn every_bad_setting_is_named_in_one_message() {
+    let problems = with(
+        &["app-secret", "llm-model", "database-url"],
+        &[
+            "--database-url=mysql://secret-password@x",
+            "--sandbox-memory=lots",
+            "--sandbox-subnet=8.8.0.0/16",
+            "--deployment=My Name",
+            "--turn-deadline=soon",
+            "--port=0",
+            "--log-format=xml",
+        ],
+    )
+    .err()
+    .unwrap();
+    for name in [
+        "WHATSAPP_APP_SECRET",
+        "LLM_MODEL",
+        "DATABASE_URL",
+        "SANDBOX_MEMORY",
+        "SANDBOX_SUBNET",
+        "CLAWKAKA_DEPLOYMENT",
+        "TURN_DEADLINE",
+        "PORT",
+        "LOG_FORMAT",
+    ] {
+        assert!(
+            problems.contains(&format!("{name}: ")),
+            "{name} is missing in: {problems}"
+        );
+    }
+    assert!(!problems.contains("secret-password"));
+}
+
+#[test]
+fn a_role_needs_only_its_own_secrets() {
+    let sealing = with(&[], &[]).unwrap();
+    let Keys::Master(master) = sealing.keys else {
+        panic!("the complete environment has it")
+    };
+    let key = format!("--sealing-key={}", master.sealing_key().to_base64());
+    let workers = ["access-token", "llm", "image", "master-key"];
+    let web = with(&workers, &["--roles=web", &key]).unwrap();
+    assert!(matches!(web.keys, Keys::Sealing(_)));
+    let webs = ["whatsapp", "image", "master-key"];
+    assert!(with(&webs, &["--roles=broker"]).is_ok());
+    let problems = with(&workers, &["--roles=worker"]).err().unwrap();
+    assert!(
+        problems.contains("CLAWKAKA_MASTER_KEY: is not set"),
+        "{problems}"
+    );
+}
