@@ -49,23 +49,28 @@ pub async fn open(
     Ok(turn)
 }
 
-/// Takes over the turns whose worker is gone. `live` are all workers with a lease.
+/// Takes over the turns that nobody works on: their worker has no lease (`live` are those that
+/// have), or it is this one and has no task for them (`running` are those that have).
 /// A turn that was given back in peace does not count as one that killed its worker.
 pub async fn adopt(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
     live: &[WorkerId],
+    running: &[TurnId],
 ) -> anyhow::Result<Vec<Turn>> {
     let live: Vec<_> = live.iter().map(|worker| worker.0).collect();
+    let running: Vec<_> = running.iter().map(|turn| turn.0).collect();
     let turns = sqlx::query_as!(
         Turn,
         r#"update turn
          set worker_id = $1, claims = claims + case when worker_id is null then 0 else 1 end
-         where state = 'active' and (worker_id is null or worker_id <> all($2))
+         where state = 'active' and id <> all($3)
+           and (worker_id is null or worker_id = $1 or worker_id <> all($2))
          returning id as "id: TurnId", tenant_id as "tenant: TenantId",
              sandbox_id as "sandbox: SandboxId", attempt, claims, deadline_at"#,
         worker as WorkerId,
         &live,
+        &running,
     )
     .fetch_all(db)
     .await?;

@@ -1,7 +1,7 @@
 //! One check per form of setting. A bad value is noted and the next one is looked at,
 //! so that the operator mends all of them at once.
 
-use std::{net::Ipv4Addr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{net::Ipv4Addr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
@@ -72,7 +72,9 @@ impl<'a> Check<'a> {
 
     pub fn database_url(&mut self, value: Option<String>) -> SecretString {
         let value = self.text("DATABASE_URL", value, true);
-        if !value.is_empty() && sqlx::postgres::PgConnectOptions::from_str(&value).is_err() {
+        let has_scheme = value.starts_with("postgres://") || value.starts_with("postgresql://");
+        let is_address = has_scheme && sqlx::postgres::PgConnectOptions::from_str(&value).is_ok();
+        if !value.is_empty() && !is_address {
             // The parser's own error may quote the password.
             self.note(
                 "DATABASE_URL",
@@ -85,7 +87,7 @@ impl<'a> Check<'a> {
     pub fn keys(&mut self, roles: Roles, master: Option<String>, sealing: Option<String>) -> Keys {
         if let Some(text) = master.filter(|text| !text.is_empty()) {
             match MasterKey::parse(&SecretString::from(text)) {
-                Ok(key) => return Keys::Master(key),
+                Ok(key) => return Keys::Master(Arc::new(key)),
                 Err(error) => self.note("CLAWKAKA_MASTER_KEY", error),
             }
         } else if roles.worker {

@@ -3,7 +3,7 @@
 mod check;
 pub mod env;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
@@ -38,7 +38,7 @@ pub struct Roles {
 /// What this process can open.
 pub enum Keys {
     /// worker: everything derives from it.
-    Master(MasterKey),
+    Master(Arc<MasterKey>),
     /// web: can seal, not read.
     Sealing(SealingKey),
     /// broker: seals nothing and reads nothing.

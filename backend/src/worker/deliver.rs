@@ -3,7 +3,10 @@
 //! `step` takes over the turns of a dead worker and opens new ones; each turn then runs as a task
 //! of its own ([`super::exchange`]), so that one person's minutes hold up nobody else.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -12,7 +15,7 @@ use tracing::Instrument;
 
 use super::{Progress, exchange::Exchange};
 use crate::{
-    id::TenantId,
+    id::{TenantId, TurnId},
     inbox, lease, sandbox,
     turn::{self, Turn},
 };
@@ -25,11 +28,31 @@ const MAX_TURNS: usize = 512;
 pub struct Delivery {
     pub exchange: Arc<Exchange>,
     places: Arc<Semaphore>,
+    running: Running,
+}
+
+/// The turns that have a task here. One of ours without a task has lost it to a panic.
+type Running = Arc<Mutex<HashSet<TurnId>>>;
+
+/// Strikes a turn off the list, however its task ends.
+struct Listed {
+    turn: TurnId,
+    running: Running,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.turn);
+    }
+}
+
+fn lock(running: &Running) -> MutexGuard<'_, HashSet<TurnId>> {
+    running.lock().expect("nothing panics while it holds the list")
 }
 
 impl Delivery {
     pub fn new(exchange: Arc<Exchange>) -> Self {
-        Self { exchange, places: Arc::new(Semaphore::new(MAX_TURNS)) }
+        Self { exchange, places: Arc::new(Semaphore::new(MAX_TURNS)), running: Running::default() }
     }
 
     /// Starts the turns that can start now.
@@ -40,7 +63,8 @@ impl Delivery {
         }
         let now = exchange.clock.now();
         let live = lease::live(&exchange.db).await.context("list the live workers")?;
-        let adopted = turn::adopt(&exchange.db, exchange.lease.id, &live).await?;
+        let running: Vec<_> = lock(&self.running).iter().copied().collect();
+        let adopted = turn::adopt(&exchange.db, exchange.lease.id, &live, &running).await?;
         let mut progress = Progress::Idle;
         for turn in adopted {
             tracing::info!(tenant.id = %turn.tenant, turn.id = %turn.id, "took over a turn");
@@ -77,13 +101,16 @@ impl Delivery {
 
     fn run(&self, turn: Turn, place: OwnedSemaphorePermit) {
         let exchange = self.exchange.clone();
+        lock(&self.running).insert(turn.id);
+        let listed = Listed { turn: turn.id, running: self.running.clone() };
         let span = tracing::info_span!("turn", tenant.id = %turn.tenant, turn.id = %turn.id);
         self.exchange.shutdown.spawn(
             async move {
+                let wakes = exchange.wakes.clone();
                 exchange.run(turn).await;
-                // Whoever wrote meanwhile is next.
-                exchange.wakes.turns.notify_one();
-                drop(place);
+                drop((listed, place));
+                // What the person wrote meanwhile is next.
+                wakes.turns.notify_one();
             }
             .instrument(span),
         );

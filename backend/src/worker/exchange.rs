@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use chrono::TimeDelta;
 use sqlx::PgPool;
+use tokio::time::{Instant, timeout_at};
 
 use super::typing::Typing;
 use crate::{
@@ -81,8 +82,13 @@ impl Exchange {
     /// Runs a turn to its end, or gives it back when the process stops.
     pub async fn run(&self, mut turn: Turn) {
         let worked = async {
-            while self.lease.is_held() {
-                match self.look(&turn).await {
+            loop {
+                let looked = match self.lease.is_held() {
+                    true => self.look(&turn).await,
+                    // Postgres is away: either it comes back or the process stops.
+                    false => Err(anyhow::anyhow!("go on with a turn without the worker's lease")),
+                };
+                match looked {
                     Ok(Next::Over) => return,
                     Ok(Next::Again) => turn.attempt += 1,
                     Err(error) => {
@@ -114,9 +120,9 @@ impl Exchange {
             return self.bury(turn, "deadline", copy::TOO_LONG).await;
         };
         let asked = self.asked(turn).await.context("read a turn's messages")?;
-        let answering = self.answer(turn, &asked.text, left);
+        let answering = self.answer(turn, &asked.text, Instant::now() + left);
         tokio::select! {
-            next = answering => next,
+            next = self.announced(turn, answering) => next,
             never = self.typing.keep(turn.tenant, asked.last_wamid.as_deref()) => match never {},
         }
     }
@@ -137,10 +143,8 @@ impl Exchange {
         Ok(asked)
     }
 
-    async fn answer(&self, turn: &Turn, text: &str, left: Duration) -> anyhow::Result<Next> {
-        let deadline = tokio::time::Instant::now() + left;
-        let reaching = tokio::time::timeout_at(deadline, self.reach(turn));
-        let Ok(connection) = self.announced(turn, reaching).await else {
+    async fn answer(&self, turn: &Turn, text: &str, deadline: Instant) -> anyhow::Result<Next> {
+        let Ok(connection) = timeout_at(deadline, self.reach(turn)).await else {
             return self.bury(turn, "sandbox_not_ready", copy::SORRY).await;
         };
         let connection = connection?;
@@ -160,7 +164,7 @@ impl Exchange {
         };
         let asking = gateway::ask::ask(&connection, &question, submitted);
         let read = |said, new_cursor| Read { session_no, old: cursor.clone(), new: new_cursor, said };
-        match self.announced(turn, asking).await.context("ask the agent")? {
+        match asking.await.context("ask the agent")? {
             Outcome::Answered { said, cursor } => {
                 self.finish(turn, End::Answered, read(said, Some(cursor)), None).await
             }

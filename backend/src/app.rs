@@ -1,0 +1,150 @@
+//! Puts the parts of a process together: which roles it plays, what each of them holds.
+//!
+//! `web` gets no token, no Docker and only the public half of the reading key; `broker` gets the
+//! model's key and nothing that reads messages; `worker` gets the rest.
+
+use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{net::TcpListener, sync::Notify};
+
+use crate::{
+    broker::{self, Broker, Timeouts},
+    clock::Clock,
+    config::{Config, Keys},
+    http::{self, Web},
+    lease::Lease,
+    lifecycle::Shutdown,
+    line, presence,
+    sandbox::{docker, layout::Layout},
+    seal::Sealer,
+    telemetry, wake,
+    worker::crew,
+};
+
+/// Connections of one process. Turns hold none while they wait, so a few serve many people.
+const MAX_CONNECTIONS: u32 = 20;
+/// A request that finds no connection within this is better refused and repeated.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs the roles until a signal, the loss of the lease or the death of a task.
+pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let shutdown = Shutdown::default();
+    let metrics = telemetry::start_metrics()?;
+    let db = connect(&config.database_url).await?;
+    let roles = config.roles;
+    tracing::info!(?roles, deployment = config.deployment, "starting");
+    let loopback = Ipv4Addr::LOCALHOST;
+    listen(loopback, config.ports.metrics, "metrics", http::metrics(metrics), &shutdown).await?;
+
+    if roles.web || roles.worker {
+        line::seed(&db, "meta", &config.whatsapp.phone_number_id).await?;
+    }
+    if roles.broker {
+        start_broker(&config, &db, &shutdown)?;
+    }
+    if roles.web {
+        start_web(&config, &db, &shutdown).await?;
+    }
+    let lease = match roles.worker {
+        true => Some(start_worker(&config, &db, &shutdown).await?),
+        false => None,
+    };
+    let code = shutdown.wait().await;
+    if let Some(lease) = lease {
+        lease.release(&db).await;
+    }
+    code
+}
+
+/// A pool that connects again by itself when Postgres was away.
+pub async fn connect(database_url: &SecretString) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(CONNECTION_WITHIN)
+        .connect(database_url.expose_secret())
+        .await
+        .context("connect to Postgres (DATABASE_URL)")
+}
+
+async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let sealing_key = match &config.keys {
+        Keys::Master(master) => master.sealing_key(),
+        Keys::Sealing(key) => key.clone(),
+        Keys::None => anyhow::bail!("web needs a key to seal with"),
+    };
+    let stored = Arc::new(Notify::new());
+    let web = Web {
+        db: db.clone(),
+        clock: Clock::System,
+        sealer: Arc::new(Sealer::new(sealing_key)),
+        app_secret: config.whatsapp.app_secret.clone(),
+        verification_token: config.whatsapp.verification_token.clone(),
+        stored: stored.clone(),
+    };
+    shutdown.run_forever("notify", wake::tell_workers(db.clone(), stored, shutdown.clone()));
+    shutdown.run_forever("presence", presence::keep(db.clone(), shutdown.clone()));
+    listen(Ipv4Addr::UNSPECIFIED, config.ports.web, "webhooks", http::public(web), shutdown).await
+}
+
+fn start_broker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let layout = layout(config);
+    let address = config.sandbox.bridge_address();
+    let listener = broker::bind(address, config.ports.broker)?;
+    let slots = move |slot| layout.address(slot);
+    let llm = config.llm.clone();
+    let broker = Broker::new(db.clone(), Clock::System, llm, Timeouts::default(), slots)?;
+    tracing::info!(%address, port = config.ports.broker, "listening for sandboxes");
+    shutdown.run_forever("broker", broker::run(listener, broker, shutdown.clone()));
+    Ok(())
+}
+
+async fn start_worker(
+    config: &Config,
+    db: &PgPool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Lease> {
+    let Keys::Master(master) = &config.keys else {
+        anyhow::bail!("worker needs CLAWKAKA_MASTER_KEY");
+    };
+    let docker = docker::connect(&config.sandbox.docker_host).await?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("read host name")?;
+    let lease = Lease::acquire(db, host.trim(), shutdown).await?;
+    tracing::info!(worker.id = %lease.id, "holding the worker's lease");
+    shutdown.run_forever("lease", lease.clone().keep(db.clone(), shutdown.clone()));
+
+    let health = http::worker_health(db.clone(), lease.clone(), docker.clone());
+    listen(Ipv4Addr::LOCALHOST, config.ports.worker_health, "health", health, shutdown).await?;
+    crew::start(config, master.clone(), docker, lease.clone(), db, shutdown).await?;
+    Ok(lease)
+}
+
+pub fn layout(config: &Config) -> Layout {
+    let sandbox = &config.sandbox;
+    Layout::new(&config.deployment, sandbox.subnet, sandbox.uid_base, config.ports.broker)
+}
+
+async fn listen(
+    address: Ipv4Addr,
+    port: u16,
+    what: &'static str,
+    router: Router,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((address, port))
+        .await
+        .with_context(|| format!("listen on {address}:{port} for {what}"))?;
+    tracing::info!(%address, port, "listening for {what}");
+    let stopping = shutdown.clone();
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopping.stopping().await });
+    shutdown.run_forever(what, async move {
+        if let Err(error) = serving.await {
+            tracing::error!("failed to serve {what}: {error:#}");
+        }
+    });
+    Ok(())
+}

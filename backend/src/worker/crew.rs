@@ -1,0 +1,105 @@
+//! Starts the worker's stations and gives each what it needs.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use sqlx::PgPool;
+
+use super::{
+    deliver::Delivery, exchange::Exchange, route::Routing, run_loop, send::Sending, typing::Typing,
+};
+use crate::{
+    app,
+    clock::Clock,
+    config::Config,
+    gateway::Gateways,
+    lease::Lease,
+    lifecycle::Shutdown,
+    line::{self, Line, Lines},
+    sandbox::Sandboxes,
+    seal::{MasterKey, Opener, Sealer},
+    tenant::address::AddressBook,
+    turn,
+    wake::{self, Wakes},
+    whatsapp::client::{self, Client},
+};
+
+/// Starts everything; returns when it runs.
+pub async fn start(
+    config: &Config,
+    master: Arc<MasterKey>,
+    docker: bollard::Docker,
+    lease: Lease,
+    db: &PgPool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let clock = Clock::System;
+    let wakes = Wakes::default();
+    let opener = Arc::new(Opener::new(&master));
+    let sealer = Arc::new(Sealer::new(master.sealing_key()));
+    let whatsapp = &config.whatsapp;
+    let client = Client::new(
+        client::http_builder().build()?,
+        client::Config {
+            base_url: whatsapp.api_base_url.clone(),
+            version: whatsapp.api_version.clone(),
+        },
+    );
+    let id = line::seed(db, "meta", &whatsapp.phone_number_id).await?;
+    // A restart is how an operator says that a refused token has been replaced.
+    line::unblock(db, id).await?;
+    let lines = Arc::new(Lines::of([Line {
+        id,
+        phone_number_id: whatsapp.phone_number_id.clone(),
+        access_token: whatsapp.access_token.clone(),
+    }]));
+
+    let routing = Routing {
+        db: db.clone(),
+        clock: clock.clone(),
+        opener: opener.clone(),
+        sealer: sealer.clone(),
+        book: AddressBook::new(&master, sealer.clone()),
+        limits: config.limits,
+        wakes: wakes.clone(),
+    };
+    let sending = Arc::new(Sending {
+        db: db.clone(),
+        clock: clock.clone(),
+        opener: opener.clone(),
+        client: client.clone(),
+        lines: lines.clone(),
+        worker: lease.id,
+        unknown_wait: config.timing.send_unknown_wait,
+    });
+    let sandboxes = Sandboxes::start();
+    let delivery = Delivery::new(Arc::new(Exchange {
+        db: db.clone(),
+        clock,
+        lease: lease.clone(),
+        opener: opener.clone(),
+        sealer,
+        sandboxes,
+        gateways: Gateways::new(master.clone(), shutdown.clone()),
+        typing: Typing { db: db.clone(), opener, lines, client },
+        wakes: wakes.clone(),
+        shutdown: shutdown.clone(),
+        deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
+        idle: config.timing.turn_idle,
+        messages_per_turn: config.limits.messages_per_turn as usize,
+    }));
+
+    let stations = (wakes.clone(), shutdown.clone());
+    shutdown.run_forever("route", async move {
+        let (wakes, shutdown) = stations;
+        run_loop("route", &wakes.inbox, &shutdown, async || routing.step().await).await;
+    });
+    let stations = (wakes.clone(), shutdown.clone());
+    shutdown.run_forever("deliver", async move {
+        let (wakes, shutdown) = stations;
+        run_loop("deliver", &wakes.turns, &shutdown, async || delivery.step().await).await;
+    });
+    shutdown.run_forever("send", sending.run(wakes.outbox.clone(), shutdown.clone()));
+    shutdown.run_forever("listen", wake::listen_to_web(db.clone(), wakes, shutdown.clone()));
+    Ok(())
+}
