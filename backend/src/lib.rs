@@ -5,4 +5,5 @@ pub mod clock;
 pub mod config;
 pub mod id;
 pub mod lifecycle;
+pub mod sandbox;
 pub mod seal;
