@@ -9,6 +9,7 @@ pub mod id;
 pub mod inbox;
 pub mod lease;
 pub mod lifecycle;
+pub mod sandbox;
 pub mod seal;
 pub mod telemetry;
 pub mod tenant;

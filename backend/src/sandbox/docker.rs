@@ -1,0 +1,381 @@
+//! Docker as a [`Runtime`]: engines from 20.10 (API 1.41) to the newest, the version negotiated.
+//!
+//! Thin on purpose: it decides nothing. Every call has a limit in time; "not found" and "already
+//! so" are facts, not errors; before anything that changes a container our label on it is read.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use bollard::{
+    Docker as Engine, body_stream,
+    errors::Error,
+    models::{ContainerInspectResponse, ContainerStateStatusEnum, VolumeCreateRequest},
+    query_parameters::{
+        CreateContainerOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
+        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
+    },
+};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+
+use super::{
+    layout::Layout,
+    network,
+    plan::Observed,
+    runtime::{Answer, Breach, Container, Runtime},
+    spec::{self, DEPLOYMENT_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec},
+    walls,
+};
+use crate::id::SandboxId;
+
+/// For what only reads. A healthy engine answers in milliseconds.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// For what changes something. A start waits for disks and for the kernel's network locks.
+pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What OpenClaw gets between SIGTERM and SIGKILL: a clean stop took under 2 s. Always said, since
+/// it announces a budget of minutes.
+const STOP_GRACE_SECONDS: i32 = 20;
+/// Containers looked at at the same time.
+const INSPECT_AT_ONCE: usize = 8;
+/// The event stream is opened again so long after it broke.
+const EVENTS_RETRY: Duration = Duration::from_secs(1);
+
+/// One deployment on one Docker engine.
+pub struct Docker {
+    pub engine: Engine,
+    pub layout: Layout,
+    pub shape: Shape,
+}
+
+impl Docker {
+    /// Finds out what the engine speaks; it must be up.
+    pub async fn connect(host: &str, layout: Layout, shape: Shape) -> anyhow::Result<Self> {
+        let engine = Engine::connect_with_host(host).context("connect to Docker")?;
+        let engine = bounded(
+            "ask Docker its version",
+            READ_TIMEOUT,
+            engine.negotiate_version(),
+        );
+        Ok(Self {
+            engine: engine.await?,
+            layout,
+            shape,
+        })
+    }
+
+    /// Refuses a container that is not ours; false when there is none.
+    async fn is_ours(&self, id: &str) -> anyhow::Result<bool> {
+        let found = bounded(
+            "inspect a container",
+            READ_TIMEOUT,
+            found(self.engine.inspect_container(id, None)),
+        );
+        let Some(container) = found.await? else {
+            return Ok(false);
+        };
+        let labels = container
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
+        ensure!(
+            labels.get(DEPLOYMENT_LABEL) == Some(&self.layout.deployment)
+                && (labels.contains_key(SANDBOX_LABEL) || labels.contains_key(PROBE_LABEL)),
+            "container {id} is not this deployment's: left alone"
+        );
+        Ok(true)
+    }
+
+    /// A change of a container of ours. One that is gone or already so is a fact.
+    async fn change(
+        &self,
+        what: &'static str,
+        id: &str,
+        call: impl Future<Output = Result<(), Error>>,
+    ) -> anyhow::Result<()> {
+        ensure!(self.is_ours(id).await?, "{what}: container {id} is gone");
+        bounded(what, CHANGE_TIMEOUT, call).await
+    }
+
+    fn container(&self, found: ContainerInspectResponse) -> Option<Container> {
+        let labels = found.config?.labels?;
+        let state = found.state?;
+        if labels.get(DEPLOYMENT_LABEL) != Some(&self.layout.deployment) {
+            return None;
+        }
+        let networks = found.network_settings?.networks.unwrap_or_default();
+        let address = networks
+            .get(&self.layout.bridge())
+            .and_then(|end| end.ip_address.as_deref());
+        let observed = observed(state.status);
+        let runs = matches!(observed, Observed::Running | Observed::Paused);
+        Some(Container {
+            id: found.id?,
+            name: found.name?.trim_start_matches('/').to_owned(),
+            sandbox: SandboxId(labels.get(SANDBOX_LABEL)?.parse().ok()?),
+            spec_hash: labels.get(SPEC_LABEL).cloned().unwrap_or_default(),
+            observed,
+            started_at: state.started_at.filter(|_| runs).unwrap_or_default(),
+            address: address.and_then(|address| address.parse().ok()),
+        })
+    }
+
+    async fn remove_if_ours(&self, id: &str) -> anyhow::Result<()> {
+        if !self.is_ours(id).await? {
+            return Ok(());
+        }
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        let call = found(self.engine.remove_container(id, Some(options)));
+        bounded("remove a container", CHANGE_TIMEOUT, call).await?;
+        Ok(())
+    }
+
+    async fn create_container(&self, spec: &Spec) -> anyhow::Result<()> {
+        let volume = VolumeCreateRequest {
+            name: Some(spec.name.clone()),
+            labels: Some(HashMap::from([
+                (DEPLOYMENT_LABEL.to_owned(), self.layout.deployment.clone()),
+                (SANDBOX_LABEL.to_owned(), spec.sandbox.to_string()),
+            ])),
+            ..Default::default()
+        };
+        // Docker answers with the volume that exists, whoever made it.
+        let volume = bounded(
+            "make a volume",
+            CHANGE_TIMEOUT,
+            self.engine.create_volume(volume),
+        )
+        .await?;
+        ensure!(
+            volume.labels.get(SANDBOX_LABEL) == Some(&spec.sandbox.to_string()),
+            "volume {} is not ours: left alone",
+            spec.name
+        );
+        let options = CreateContainerOptionsBuilder::default()
+            .name(&spec.name)
+            .build();
+        let call = self
+            .engine
+            .create_container(Some(options), spec.body.clone());
+        match timed("create a container", CHANGE_TIMEOUT, call).await? {
+            Ok(_) => Ok(()),
+            // Made meanwhile: the next pass sees it.
+            Err(Error::DockerResponseServerError {
+                status_code: 409, ..
+            }) => Ok(()),
+            Err(error) => Err(error).context("create a container"),
+        }
+    }
+
+    async fn list(&self) -> anyhow::Result<Vec<Container>> {
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&self.filters(&[SANDBOX_LABEL.to_owned()]))
+            .build();
+        let call = self.engine.list_containers(Some(options));
+        let summaries = bounded("list containers", READ_TIMEOUT, call).await?;
+        // The list does not say when a container was started.
+        stream::iter(summaries.into_iter().filter_map(|summary| summary.id))
+            .map(|id| async move { self.inspect(&id).await })
+            .buffer_unordered(INSPECT_AT_ONCE)
+            .try_filter_map(async |container| Ok(container))
+            .try_collect()
+            .await
+    }
+
+    fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
+        let ours = format!("{DEPLOYMENT_LABEL}={}", self.layout.deployment);
+        HashMap::from([("label".to_owned(), [&[ours], labels].concat())])
+    }
+
+    async fn list_volumes(&self) -> anyhow::Result<Vec<SandboxId>> {
+        let options = ListVolumesOptionsBuilder::default()
+            .filters(&self.filters(&[SANDBOX_LABEL.to_owned()]))
+            .build();
+        let call = self.engine.list_volumes(Some(options));
+        let answer = bounded("list volumes", READ_TIMEOUT, call).await?;
+        let ids = answer.volumes.unwrap_or_default().into_iter();
+        let ids = ids.filter_map(|volume| volume.labels.get(SANDBOX_LABEL)?.parse().ok());
+        Ok(ids.map(SandboxId).collect())
+    }
+
+    async fn remove_volume_if_ours(&self, sandbox: SandboxId) -> anyhow::Result<()> {
+        let name = self.layout.name(sandbox);
+        let call = found(self.engine.inspect_volume(&name));
+        let Some(volume) = bounded("inspect a volume", READ_TIMEOUT, call).await? else {
+            return Ok(());
+        };
+        ensure!(
+            volume.labels.get(DEPLOYMENT_LABEL) == Some(&self.layout.deployment),
+            "volume {name} is not this deployment's: left alone"
+        );
+        let call = found(self.engine.remove_volume(
+            &name,
+            None::<bollard::query_parameters::RemoveVolumeOptions>,
+        ));
+        bounded("remove a volume", CHANGE_TIMEOUT, call).await?;
+        Ok(())
+    }
+}
+
+impl Runtime for Docker {
+    fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<String>> {
+        async move {
+            let call = found(self.engine.inspect_image(reference));
+            let image = bounded("inspect an image", READ_TIMEOUT, call).await?;
+            Ok(image.and_then(|image| image.id))
+        }
+        .boxed()
+    }
+
+    fn ensure_network(&self) -> Answer<'_, ()> {
+        network::ensure(&self.engine, &self.layout).boxed()
+    }
+
+    fn containers(&self) -> Answer<'_, Vec<Container>> {
+        self.list().boxed()
+    }
+
+    fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>> {
+        async move {
+            let call = found(self.engine.inspect_container(id, None));
+            let container = bounded("inspect a container", READ_TIMEOUT, call).await?;
+            Ok(container.and_then(|container| self.container(container)))
+        }
+        .boxed()
+    }
+
+    fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()> {
+        self.create_container(spec).boxed()
+    }
+
+    fn upload<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()> {
+        let options = UploadToContainerOptionsBuilder::default()
+            .path(spec::STATE_DIR)
+            .build();
+        // As a stream, since the client writes whole bodies into its trace: here are tokens.
+        let body = body_stream(stream::once(async { archive.into() }));
+        let call = self.engine.upload_to_container(id, Some(options), body);
+        self.change("put files into a sandbox", id, call).boxed()
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let call = self
+            .engine
+            .start_container(id, None::<bollard::query_parameters::StartContainerOptions>);
+        self.change("start a container", id, call).boxed()
+    }
+
+    fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let options = StopContainerOptionsBuilder::default()
+            .t(STOP_GRACE_SECONDS)
+            .build();
+        let call = self.engine.stop_container(id, Some(options));
+        self.change("stop a container", id, call).boxed()
+    }
+
+    fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let call = already(self.engine.pause_container(id));
+        self.change("pause a container", id, call).boxed()
+    }
+
+    fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let call = already(self.engine.unpause_container(id));
+        self.change("unpause a container", id, call).boxed()
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.remove_if_ours(id).boxed()
+    }
+
+    fn volumes(&self) -> Answer<'_, Vec<SandboxId>> {
+        self.list_volumes().boxed()
+    }
+
+    fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
+        self.remove_volume_if_ours(sandbox).boxed()
+    }
+
+    fn check_walls(&self) -> Answer<'_, Result<(), Breach>> {
+        async move {
+            if let Err(breach) = network::check(&self.engine, &self.layout).await? {
+                return Ok(Err(breach));
+            }
+            Ok(walls::check(&self.layout).await)
+        }
+        .boxed()
+    }
+
+    fn probe_walls<'a>(&'a self, image: &'a str) -> Answer<'a, Result<(), Breach>> {
+        walls::probe::run(self, image).boxed()
+    }
+
+    fn changes(&self) -> BoxStream<'_, ()> {
+        let filters = self.filters(&[]);
+        let options = EventsOptionsBuilder::default().filters(&filters).build();
+        stream::repeat(options)
+            .flat_map(|options| {
+                let events = self
+                    .engine
+                    .events(Some(options))
+                    .take_while(|event| futures_util::future::ready(event.is_ok()));
+                let pause = stream::once(tokio::time::sleep(EVENTS_RETRY));
+                events.map(|_| ()).chain(pause)
+            })
+            .boxed()
+    }
+}
+
+fn observed(status: Option<ContainerStateStatusEnum>) -> Observed {
+    use ContainerStateStatusEnum as Status;
+    match status {
+        Some(Status::CREATED) => Observed::Created,
+        Some(Status::RUNNING) => Observed::Running,
+        Some(Status::PAUSED) => Observed::Paused,
+        Some(Status::EXITED) => Observed::Exited,
+        Some(Status::DEAD) => Observed::Dead,
+        Some(Status::RESTARTING | Status::REMOVING | Status::STOPPING | Status::EMPTY) | None => {
+            Observed::Changing
+        }
+    }
+}
+
+/// Docker's "no such thing" as `None`.
+pub async fn found<T>(call: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+    match call.await {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Docker's "it is already so" (or is no longer running) as success: the next pass sees which.
+async fn already(call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    match call.await {
+        Err(Error::DockerResponseServerError {
+            status_code: 409, ..
+        }) => Ok(()),
+        other => other,
+    }
+}
+
+async fn timed<T>(
+    what: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> anyhow::Result<Result<T, Error>> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer),
+        Err(_) => bail!("{what}: Docker did not answer within {limit:?}"),
+    }
+}
+
+/// A call with a limit in time.
+pub async fn bounded<T>(
+    what: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> anyhow::Result<T> {
+    timed(what, limit, call).await?.context(what)
+}

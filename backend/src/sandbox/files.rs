@@ -1,0 +1,135 @@
+//! The two files that are put into a sandbox's volume before every start: the gateway's whole
+//! configuration and the one device it may let in. Ours each time anew, so that an agent that
+//! edits its own keeps nothing. Pure; the tokens are derived or made here.
+
+use anyhow::Context;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::SigningKey;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{id::SandboxId, seal::MasterKey};
+
+/// The image's own template, so that the image and we cannot disagree.
+const TEMPLATE: &str = include_str!("../../../sandbox-image/openclaw.json");
+/// Enough that nobody guesses it.
+const TOKEN_BYTES: usize = 32;
+
+/// What goes into the gateway's configuration.
+pub struct Secrets<'a> {
+    pub gateway_token: &'a SecretString,
+    pub broker_token: &'a SecretString,
+    pub broker_url: &'a str,
+    pub model: &'a str,
+}
+
+/// What we log in to the gateway with. A higher epoch makes older tokens worthless.
+pub fn gateway_token(master: &MasterKey, sandbox: SandboxId, epoch: i32) -> SecretString {
+    hex::encode(master.derive(&format!("gateway:{sandbox}:{epoch}"))).into()
+}
+
+/// What the sandbox calls the broker with; new at every start.
+pub fn new_broker_token() -> anyhow::Result<SecretString> {
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).context("draw a broker token")?;
+    Ok(hex::encode(bytes).into())
+}
+
+/// What is stored of a broker token.
+pub fn broker_token_hash(token: &SecretString) -> [u8; 32] {
+    Sha256::digest(token.expose_secret()).into()
+}
+
+/// A tar archive of both files, owned by the sandbox's uid and readable by nobody else.
+pub fn archive(
+    master: &MasterKey,
+    sandbox: SandboxId,
+    uid: u32,
+    secrets: &Secrets<'_>,
+) -> anyhow::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let files = [
+        ("openclaw.json", config(secrets)?),
+        ("device.json", device(master, sandbox)),
+    ];
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o600);
+        header.set_uid(uid.into());
+        header.set_gid(uid.into());
+        header.set_size(content.len() as u64);
+        archive
+            .append_data(&mut header, name, content.as_bytes())
+            .context("pack a sandbox's files")?;
+    }
+    archive.into_inner().context("pack a sandbox's files")
+}
+
+fn config(secrets: &Secrets<'_>) -> anyhow::Result<String> {
+    let values = [
+        ("{{GATEWAY_TOKEN}}", secrets.gateway_token.expose_secret()),
+        ("{{BROKER_URL}}", secrets.broker_url),
+        ("{{BROKER_TOKEN}}", secrets.broker_token.expose_secret()),
+        ("{{MODEL}}", secrets.model),
+    ];
+    let mut text = TEMPLATE.to_owned();
+    for (placeholder, value) in values {
+        // Inside the template's quotes: escaped as JSON does, without quotes of its own.
+        let quoted = serde_json::to_string(value).context("write a gateway's configuration")?;
+        text = text.replace(placeholder, &quoted[1..quoted.len() - 1]);
+    }
+    Ok(text)
+}
+
+fn device(master: &MasterKey, sandbox: SandboxId) -> String {
+    let key = SigningKey::from_bytes(&master.derive(&format!("device:{sandbox}")));
+    let public = key.verifying_key().to_bytes();
+    json!({
+        "deviceId": hex::encode(Sha256::digest(public)),
+        "publicKey": URL_SAFE_NO_PAD.encode(public),
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn both_files_are_complete_and_belong_to_the_sandbox_alone() {
+        let master = MasterKey::parse(&STANDARD.encode([7; 32]).into()).unwrap();
+        let id = SandboxId(uuid::Uuid::from_u128(7));
+        let token = gateway_token(&master, id, 1);
+        let secrets = Secrets {
+            gateway_token: &token,
+            broker_token: &new_broker_token().unwrap(),
+            broker_url: "http://10.77.0.1:3005",
+            model: "a \"quoted\" model",
+        };
+        let bytes = archive(&master, id, 200_001, &secrets).unwrap();
+        let mut files = Vec::new();
+        for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            assert_eq!(entry.header().uid().unwrap(), 200_001);
+            assert_eq!(entry.header().mode().unwrap(), 0o600);
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            assert!(!text.contains("{{"), "a placeholder was left: {text}");
+            files.push(serde_json::from_str::<Value>(&text).unwrap());
+        }
+        assert_eq!(files[0]["gateway"]["auth"]["token"], token.expose_secret());
+        let model = &files[0]["models"]["providers"]["clawkaka"]["models"][0]["id"];
+        assert_eq!(model, "a \"quoted\" model");
+        assert_eq!(files[1]["deviceId"].as_str().unwrap().len(), 64);
+        assert_ne!(
+            token.expose_secret(),
+            gateway_token(&master, id, 2).expose_secret()
+        );
+    }
+}

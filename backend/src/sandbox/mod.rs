@@ -1,0 +1,238 @@
+//! Sandboxes: one container and one volume per person, behind walls.
+//!
+//! The door. Callers ask for an [`Endpoint`] and say how it went ([`Sandboxes::ready`],
+//! [`Sandboxes::broken`]); nobody but the reconcile loop touches a container. Start reading at
+//! [`plan`] (what is to be done) and [`reconcile`] (how it gets done).
+
+pub mod act;
+pub mod docker;
+pub mod files;
+pub mod layout;
+pub mod network;
+pub mod plan;
+pub mod reconcile;
+pub mod row;
+pub mod runtime;
+pub mod spec;
+#[cfg(test)]
+mod tests;
+pub mod walls;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+
+use crate::{clock::Clock, id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
+use layout::Layout;
+use plan::{Observed, Step};
+use runtime::Runtime;
+use spec::Shape;
+use walls::record::Record;
+
+/// A gateway that may be dialled: this container, in this run of it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub sandbox: SandboxId,
+    pub address: SocketAddr,
+    pub container_id: String,
+    pub started_at: String,
+    pub gateway_token: SecretString,
+}
+
+/// The sandboxes somebody has a turn open with; the owner of turns answers.
+pub type OpenTurns =
+    Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<HashSet<SandboxId>>> + Send + Sync>;
+
+/// What the worker builds [`Sandboxes`] from.
+pub struct Parts {
+    pub pool: PgPool,
+    pub runtime: Arc<dyn Runtime>,
+    pub layout: Layout,
+    pub shape: Shape,
+    /// What sandboxes run unless their row says otherwise.
+    pub image: String,
+    pub model: String,
+    pub master: Arc<MasterKey>,
+    pub clock: Clock,
+    /// Boots at a time: as many as the machine has cores.
+    pub boots: usize,
+    pub open_turns: OpenTurns,
+    /// Whether this process is the one that acts on this host. Without it nothing is touched.
+    pub lease_held: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// All sandboxes of this host. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandboxes(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// What the last pass saw: a cache. Docker is asked again before anyone dials.
+    view: watch::Sender<HashMap<SandboxId, Seen>>,
+    wake: Notify,
+    walls: Mutex<Record>,
+    notes: Mutex<Notes>,
+}
+
+/// What this process remembers; all of it may be lost.
+#[derive(Default)]
+struct Notes {
+    /// The one step under way for a sandbox.
+    busy: HashMap<SandboxId, Step>,
+    /// Containers whose gateway was found broken.
+    condemned: HashSet<String>,
+    /// Runs (container, start) whose gateway answered: they boot no more.
+    ready: HashSet<(String, String)>,
+}
+
+/// A container that runs or is paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    container_id: String,
+    started_at: String,
+    slot: i32,
+    epoch: i32,
+    /// It runs, where it should, behind walls that stand.
+    open: bool,
+}
+
+impl Seen {
+    fn is(&self, endpoint: &Endpoint) -> bool {
+        self.container_id == endpoint.container_id && self.started_at == endpoint.started_at
+    }
+}
+
+impl Sandboxes {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            view: watch::Sender::default(),
+            wake: Notify::new(),
+            walls: Mutex::default(),
+            notes: Mutex::default(),
+        }))
+    }
+
+    /// Starts the reconcile loop.
+    pub fn run(&self, shutdown: &Shutdown) {
+        let (sandboxes, stop) = (self.clone(), shutdown.clone());
+        shutdown.run_forever(
+            "sandbox",
+            async move { reconcile::run(sandboxes, stop).await },
+        );
+    }
+
+    /// Waits until the sandbox runs behind walls that stand; bound it with a timeout. Container and
+    /// start time are asked of Docker at this very call: an address alone may be somebody else's.
+    pub async fn endpoint(&self, id: SandboxId) -> anyhow::Result<Endpoint> {
+        let mut view = self.0.view.subscribe();
+        loop {
+            let seen = view
+                .borrow_and_update()
+                .get(&id)
+                .filter(|seen| seen.open)
+                .cloned();
+            if let Some(seen) = seen {
+                if self.still_runs(&seen).await? {
+                    return Ok(self.endpoint_of(id, seen));
+                }
+            }
+            self.wake();
+            view.changed().await?;
+        }
+    }
+
+    async fn still_runs(&self, seen: &Seen) -> anyhow::Result<bool> {
+        let parts = &self.0.parts;
+        let found = parts.runtime.inspect(&seen.container_id).await?;
+        Ok(found.is_some_and(|container| {
+            container.observed == Observed::Running
+                && container.started_at == seen.started_at
+                && container.address == Some(parts.layout.address(seen.slot))
+        }))
+    }
+
+    fn endpoint_of(&self, sandbox: SandboxId, seen: Seen) -> Endpoint {
+        let parts = &self.0.parts;
+        Endpoint {
+            sandbox,
+            address: parts.layout.gateway(seen.slot),
+            gateway_token: files::gateway_token(&parts.master, sandbox, seen.epoch),
+            container_id: seen.container_id,
+            started_at: seen.started_at,
+        }
+    }
+
+    /// Resolves when that very run of the container is over. A pause does not end it.
+    pub async fn lost(&self, endpoint: &Endpoint) {
+        let mut view = self.0.view.subscribe();
+        let gone = |view: &HashMap<SandboxId, Seen>| {
+            !view
+                .get(&endpoint.sandbox)
+                .is_some_and(|seen| seen.is(endpoint))
+        };
+        // An error would mean that the sender is gone, and that is ours.
+        let _ = view.wait_for(gone).await;
+    }
+
+    /// The gateway behind this endpoint answered, authenticated.
+    pub async fn ready(&self, endpoint: &Endpoint) -> anyhow::Result<()> {
+        let run = (endpoint.container_id.clone(), endpoint.started_at.clone());
+        let current = self
+            .0
+            .view
+            .borrow()
+            .get(&endpoint.sandbox)
+            .is_some_and(|seen| seen.is(endpoint));
+        if !current {
+            return Ok(());
+        }
+        row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
+        self.notes().ready.insert(run);
+        // Room for the next boot.
+        self.wake();
+        Ok(())
+    }
+
+    /// The gateway never became ready, or answers nonsense: its container is removed, and made
+    /// again after a pause. The volume stays.
+    pub async fn broken(&self, endpoint: &Endpoint, why: &'static str) -> anyhow::Result<()> {
+        let (id, container) = (endpoint.sandbox, &endpoint.container_id);
+        if !self.notes().condemned.insert(container.clone()) {
+            return Ok(());
+        }
+        tracing::warn!(sandbox.id = %id, container.id = container, "sandbox is broken: {why}");
+        metrics::counter!("clawkaka_sandbox_broken_total").increment(1);
+        let now = self.0.parts.clock.now();
+        let mut conn = self.0.parts.pool.acquire().await?;
+        row::fail(&mut conn, id, now, act::backoff).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the reconcile loop now: somebody has work for a sandbox.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        self.0
+            .notes
+            .lock()
+            .expect("no holder of the notes can panic")
+    }
+
+    fn walls(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.0
+            .walls
+            .lock()
+            .expect("no holder of the walls' record can panic")
+    }
+}

@@ -1,0 +1,305 @@
+//! The loop that makes what is into what should be: look at everything, plan each sandbox, act.
+//!
+//! Level-triggered: a pass knows nothing of the one before, so that whatever survives our restart
+//! is simply found again. At most one step is under way per sandbox. Without the worker's lease a
+//! pass does nothing at all.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+
+use super::{
+    Sandboxes, Seen,
+    act::Task,
+    plan::{self, Facts, Observed, Step, Walls},
+    row::{self, Row},
+    runtime::Container,
+    spec,
+};
+use crate::{id::SandboxId, lifecycle::Shutdown};
+
+/// A pass at least so often, whatever wakes us: walls that fall are seen within it.
+const TICK: Duration = Duration::from_secs(1);
+/// A boot that takes longer no longer holds others up.
+const BOOT_LASTS: TimeDelta = TimeDelta::seconds(60);
+/// After a person's last turn, before an outdated container is replaced.
+const QUIET_AFTER: TimeDelta = TimeDelta::minutes(2);
+/// Slots to free and volumes to report are looked for so often.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+pub async fn run(sandboxes: Sandboxes, shutdown: Shutdown) {
+    tokio::join!(
+        passes(&sandboxes, &shutdown),
+        sweeps(&sandboxes, &shutdown),
+        hints(&sandboxes, &shutdown)
+    );
+}
+
+async fn passes(sandboxes: &Sandboxes, shutdown: &Shutdown) {
+    let mut last_error = String::new();
+    while !shutdown.is_stopping() {
+        match sandboxes.pass().await {
+            Ok(tasks) => {
+                last_error.clear();
+                for task in tasks {
+                    let sandboxes = sandboxes.clone();
+                    shutdown.spawn(async move { sandboxes.perform(task).await });
+                }
+                if let Some(begun) = sandboxes.probe_is_due() {
+                    let sandboxes = sandboxes.clone();
+                    shutdown.spawn(async move { sandboxes.probe(begun).await });
+                }
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                if error != last_error {
+                    tracing::error!("failed to look after sandboxes: {error}");
+                }
+                last_error = error;
+            }
+        }
+        tokio::select! {
+            () = sandboxes.0.wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            () = shutdown.stopping() => {}
+        }
+    }
+}
+
+async fn sweeps(sandboxes: &Sandboxes, shutdown: &Shutdown) {
+    while !shutdown.is_stopping() {
+        if let Err(error) = sandboxes.sweep().await {
+            tracing::error!("failed to sweep sandboxes: {error:#}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = shutdown.stopping() => {}
+        }
+    }
+}
+
+/// Docker says that something changed: look at once.
+async fn hints(sandboxes: &Sandboxes, shutdown: &Shutdown) {
+    let mut changes = sandboxes.0.parts.runtime.changes();
+    loop {
+        tokio::select! {
+            Some(()) = changes.next() => sandboxes.wake(),
+            () = shutdown.stopping() => return,
+            else => return shutdown.stopping().await,
+        }
+    }
+}
+
+impl Sandboxes {
+    /// Looks at everything once and says what is to be done; each task is then to be performed.
+    pub async fn pass(&self) -> anyhow::Result<Vec<Task>> {
+        let parts = &self.0.parts;
+        if !(parts.lease_held)() {
+            return Ok(Vec::new());
+        }
+        let now = parts.clock.now();
+        parts.runtime.ensure_network().await?;
+        // In this order: what is seen to run here has its port isolated below, before it is dialled.
+        let containers = parts.runtime.containers().await?;
+        let checked = parts.runtime.check_walls().await?;
+        let walls = {
+            let mut record = self.walls();
+            record.checked(checked);
+            record.walls(now)
+        };
+        metrics::gauge!("clawkaka_walls_standing").set(u8::from(walls == Walls::Standing));
+
+        let open_turns = (parts.open_turns)().await?;
+        let ids: HashSet<_> = containers.iter().map(|found| found.sandbox).collect();
+        let ids: Vec<_> = ids.union(&open_turns).copied().collect();
+        let rows = row::list(&parts.pool, &ids).await?;
+        let images = self.images(&rows).await?;
+
+        let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let (own, orphans): (Vec<_>, Vec<_>) = containers.into_iter().partition(|container| {
+            // A second container that claims to be the same sandbox is an orphan, too.
+            rows.contains_key(&container.sandbox)
+                && container.name == parts.layout.name(container.sandbox)
+        });
+        let own: HashMap<_, _> = own
+            .into_iter()
+            .map(|found| (found.sandbox, found))
+            .collect();
+        self.publish(&rows, &own, walls);
+
+        let mut tasks: Vec<_> = orphans.into_iter().map(Task::orphan).collect();
+        let mut room = self.room(&own, now);
+        let mut rows: Vec<_> = rows.into_values().collect();
+        rows.sort_by_key(|row| row.id);
+        for row in rows {
+            let container = own.get(&row.id);
+            let image = images.get(row.image.as_ref().unwrap_or(&parts.image));
+            let spec =
+                image.map(|image| spec::spec(&parts.layout, &parts.shape, row.id, row.slot, image));
+            let spec = spec.transpose()?;
+            let facts = Facts {
+                outdated: spec
+                    .as_ref()
+                    .zip(container)
+                    .is_some_and(|(spec, container)| spec.hash != container.spec_hash),
+                room: room > 0,
+                ..self.facts(&row, container, open_turns.contains(&row.id), walls, now)
+            };
+            let step = plan::next_step(&facts);
+            if step == Step::Nothing || (step == Step::Bury && row.gone_at.is_some()) {
+                continue;
+            }
+            if step == Step::Create && spec.is_none() {
+                tracing::error!(sandbox.id = %row.id, "the sandbox image is not on this machine");
+                continue;
+            }
+            room -= usize::from(step == Step::Start);
+            tasks.push(Task::new(step, row, container.cloned(), spec));
+        }
+        self.claim(&mut tasks);
+        Ok(tasks)
+    }
+
+    fn facts(
+        &self,
+        row: &Row,
+        container: Option<&Container>,
+        has_open_turn: bool,
+        walls: Walls,
+        now: DateTime<Utc>,
+    ) -> Facts {
+        let observed = container.map_or(Observed::Missing, |container| container.observed);
+        let notes = self.notes();
+        Facts {
+            wish: plan::wish(row.intent, has_open_turn, observed),
+            observed,
+            outdated: false,
+            condemned: container.is_some_and(|container| notes.condemned.contains(&container.id)),
+            quiet: !has_open_turn && row.last_active_at.is_none_or(|at| at + QUIET_AFTER < now),
+            walls,
+            failures: row.failures,
+            rested: row.retry_at.is_none_or(|at| at <= now),
+            room: false,
+        }
+    }
+
+    /// Image references to ids, for those that are on this machine.
+    async fn images(&self, rows: &[Row]) -> anyhow::Result<HashMap<String, String>> {
+        let parts = &self.0.parts;
+        let mut images = HashMap::new();
+        let references = rows.iter().filter_map(|row| row.image.as_ref());
+        for reference in references.chain([&parts.image]).collect::<HashSet<_>>() {
+            if let Some(id) = parts.runtime.image(reference).await? {
+                images.insert(reference.clone(), id);
+            }
+        }
+        Ok(images)
+    }
+
+    /// Tells those who wait in `endpoint` and `lost`.
+    fn publish(
+        &self,
+        rows: &HashMap<SandboxId, Row>,
+        own: &HashMap<SandboxId, Container>,
+        walls: Walls,
+    ) {
+        let layout = &self.0.parts.layout;
+        let awake = own
+            .values()
+            .filter(|container| !container.started_at.is_empty());
+        let view: HashMap<_, _> = awake
+            .filter_map(|container| {
+                let row = rows.get(&container.sandbox)?;
+                let seen = Seen {
+                    container_id: container.id.clone(),
+                    started_at: container.started_at.clone(),
+                    slot: row.slot,
+                    epoch: row.epoch,
+                    open: walls == Walls::Standing
+                        && container.observed == Observed::Running
+                        && container.address == Some(layout.address(row.slot)),
+                };
+                Some((row.id, seen))
+            })
+            .collect();
+        metrics::gauge!("clawkaka_sandboxes_awake").set(view.len() as f64);
+        let mut notes = self.notes();
+        let seen: HashSet<_> = own.values().map(|container| &container.id).collect();
+        notes.condemned.retain(|id| seen.contains(id));
+        notes.ready.retain(|(id, _)| seen.contains(id));
+        self.0.view.send_if_modified(|old| {
+            let changed = *old != view;
+            *old = view;
+            changed
+        });
+    }
+
+    /// How many more boots the machine can take: a boot lasts until its gateway has answered.
+    fn room(&self, own: &HashMap<SandboxId, Container>, now: DateTime<Utc>) -> usize {
+        let notes = self.notes();
+        let young = |container: &&Container| {
+            let started = DateTime::parse_from_rfc3339(&container.started_at);
+            let run = (container.id.clone(), container.started_at.clone());
+            container.observed == Observed::Running
+                && !notes.ready.contains(&run)
+                && started.is_ok_and(|at| now < at + BOOT_LASTS)
+        };
+        let mut booting: HashSet<_> = own
+            .values()
+            .filter(young)
+            .map(|container| container.sandbox)
+            .collect();
+        let starting = notes.busy.iter().filter(|(_, step)| **step == Step::Start);
+        booting.extend(starting.map(|(id, _)| *id));
+        self.0.parts.boots.saturating_sub(booting.len())
+    }
+
+    /// Keeps the tasks of sandboxes that are not being worked on, and marks those.
+    fn claim(&self, tasks: &mut Vec<Task>) {
+        let mut notes = self.notes();
+        tasks.retain(|task| {
+            let free = !notes.busy.contains_key(&task.sandbox);
+            if free {
+                notes.busy.insert(task.sandbox, task.step);
+            }
+            free
+        });
+    }
+
+    pub fn probe_is_due(&self) -> Option<u64> {
+        let parts = &self.0.parts;
+        let now = parts.clock.now();
+        let mut record = self.walls();
+        let due = (parts.lease_held)() && record.probe_is_due(now);
+        due.then(|| record.probe_begins(now))
+    }
+
+    pub async fn probe(&self, begun: u64) {
+        let parts = &self.0.parts;
+        let result = parts.runtime.probe_walls(&parts.image).await;
+        self.walls().probed(begun, result, parts.clock.now());
+        self.wake();
+    }
+
+    /// Frees slots that have rested, and reports volumes that nobody knows. Those are never
+    /// removed: what a lost database forgot is in them.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        let parts = &self.0.parts;
+        if !(parts.lease_held)() {
+            return Ok(());
+        }
+        row::free_slots(&mut *parts.pool.acquire().await?, parts.clock.now()).await?;
+        let volumes = parts.runtime.volumes().await?;
+        let known = row::known(&parts.pool, &volumes).await?;
+        let unknown: Vec<_> = volumes.iter().filter(|id| !known.contains(id)).collect();
+        metrics::gauge!("clawkaka_volumes_unknown").set(unknown.len() as f64);
+        if let Some(first) = unknown.first() {
+            tracing::warn!(count = unknown.len(), sandbox.id = %first, "volumes without a row are kept");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,341 @@
+//! The table `sandbox`: what Docker cannot know. SQL on it appears nowhere else.
+//!
+//! Everyone calls it: route assigns, deliver keeps the cursor, the broker looks tokens up, and the
+//! reconcile loop reads intents and counts failures. It never says whether a container exists.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::id::{SandboxId, TenantId};
+
+/// A slot is used again so long after its sandbox is gone: whoever still holds its address or a
+/// socket to it has given up by then.
+const SLOT_REST: TimeDelta = TimeDelta::minutes(10);
+/// Two people who come at once want the same lowest slot; each try lets at least one of them in.
+const MAX_ASSIGN_TRIES: u32 = 200;
+
+/// The operator's will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Auto,
+    Stopped,
+    Gone,
+}
+
+/// What the reconcile loop needs to know of a sandbox.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub id: SandboxId,
+    pub slot: i32,
+    pub intent: Intent,
+    pub image: Option<String>,
+    pub epoch: i32,
+    pub failures: i32,
+    pub retry_at: Option<DateTime<Utc>>,
+    pub last_active_at: Option<DateTime<Utc>>,
+    pub gone_at: Option<DateTime<Utc>>,
+}
+
+/// The tenant's sandbox; made with the lowest free slot when there is none.
+pub async fn assign(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<SandboxId> {
+    for _ in 0..MAX_ASSIGN_TRIES {
+        let known = sqlx::query_scalar!(
+            r#"select id as "id: SandboxId" from sandbox where tenant_id = $1"#,
+            tenant.0
+        )
+        .fetch_optional(&mut *conn)
+        .await
+        .context("find a tenant's sandbox")?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        // No row comes back when another transaction has just taken the slot or the tenant.
+        let made = sqlx::query_scalar!(
+            r#"insert into sandbox (id, slot, tenant_id, created_at)
+               select $1, taken.slot + 1, $2, $3
+               from (select 0 as slot union all select slot from sandbox) taken
+               where not exists (select from sandbox next where next.slot = taken.slot + 1)
+               order by taken.slot limit 1
+               on conflict do nothing
+               returning id as "id: SandboxId""#,
+            SandboxId::new().0,
+            tenant.0,
+            now
+        )
+        .fetch_optional(&mut *conn)
+        .await
+        .context("make a tenant's sandbox")?;
+        if let Some(id) = made {
+            tracing::info!(sandbox.id = %id, tenant.id = %tenant, "sandbox assigned");
+            return Ok(id);
+        }
+    }
+    bail!("no slot could be taken for tenant {tenant}")
+}
+
+/// Gives the sandbox up: container and volume go, and the person's next one is a new one.
+pub async fn retire(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set intent = 'gone', tenant_id = null, broker_token_hash = null where id = $1",
+        id.0
+    )
+    .execute(db)
+    .await
+    .context("retire a sandbox")?;
+    Ok(())
+}
+
+/// The rows of these sandboxes, and all that are to go and are not gone yet. Never all rows:
+/// ten thousand people of whom ten are awake must not cost anything every second.
+pub async fn list(db: impl PgExecutor<'_>, ids: &[SandboxId]) -> anyhow::Result<Vec<Row>> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    sqlx::query_as!(
+        Row,
+        r#"select id as "id: SandboxId", slot, intent as "intent: String", image, epoch, failures,
+                  retry_at, last_active_at, gone_at
+           from sandbox
+           where id = any($1) or (intent = 'gone' and gone_at is null)
+           order by id"#,
+        &ids
+    )
+    .fetch_all(db)
+    .await
+    .context("list sandboxes")
+}
+
+impl From<String> for Intent {
+    /// The table's check allows no other word.
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "gone" => Self::Gone,
+            "stopped" => Self::Stopped,
+            _ => Self::Auto,
+        }
+    }
+}
+
+/// Counts a start before it is made, and stores what the sandbox will call the broker with. A start
+/// that ends in a ready gateway is taken back by [`succeed`].
+pub async fn begin_start(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    spec_hash: &str,
+    broker_token_hash: &[u8; 32],
+    retry_at: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let done = sqlx::query!(
+        "update sandbox set failures = failures + 1, retry_at = $4, spec_hash = $2, broker_token_hash = $3
+         where id = $1",
+        id.0,
+        spec_hash,
+        broker_token_hash,
+        retry_at
+    )
+    .execute(db)
+    .await
+    .context("count a start")?;
+    if done.rows_affected() != 1 {
+        bail!("sandbox {id} has no row any more");
+    }
+    Ok(())
+}
+
+/// A container that could not even be made.
+pub async fn count_failure(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    retry_at: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set failures = failures + 1, retry_at = $2 where id = $1",
+        id.0,
+        retry_at
+    )
+    .execute(db)
+    .await
+    .context("count a failure")?;
+    Ok(())
+}
+
+/// The gateway answered: whatever failed before is forgotten.
+pub async fn succeed(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set failures = 0, retry_at = null where id = $1",
+        id.0
+    )
+    .execute(db)
+    .await
+    .context("note a ready sandbox")?;
+    Ok(())
+}
+
+/// The gateway never became ready, or answers nonsense. Its start has been counted already, unless
+/// it had been ready since. `backoff` is what follows so many failures.
+pub async fn fail(
+    conn: &mut PgConnection,
+    id: SandboxId,
+    now: DateTime<Utc>,
+    backoff: impl Fn(i32) -> Duration,
+) -> anyhow::Result<()> {
+    let failures = sqlx::query_scalar!(
+        "update sandbox set failures = greatest(failures, 1) where id = $1 returning failures",
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await
+    .context("count a failure")?;
+    let Some(failures) = failures else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "update sandbox set retry_at = $2 where id = $1",
+        id.0,
+        now + backoff(failures)
+    )
+    .execute(conn)
+    .await
+    .context("count a failure")?;
+    Ok(())
+}
+
+/// Container and volume are removed; the slot rests from now on.
+pub async fn gone(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!("update sandbox set gone_at = $2 where id = $1", id.0, now)
+        .execute(db)
+        .await
+        .context("note that a sandbox is gone")?;
+    Ok(())
+}
+
+/// Frees slots that have rested. A row that others still refer to stays, and its slot with it,
+/// until they are swept: one statement per row, so that it holds up no other.
+pub async fn free_slots(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let rested = sqlx::query_scalar!(
+        r#"select id as "id: SandboxId" from sandbox where gone_at < $1"#,
+        now - SLOT_REST
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .context("list rested slots")?;
+    let mut freed = 0;
+    for id in rested {
+        let deleted = sqlx::query!("delete from sandbox where id = $1", id.0)
+            .execute(&mut *conn)
+            .await;
+        match deleted {
+            Ok(done) => freed += done.rows_affected(),
+            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {}
+            Err(error) => return Err(error).context("free a slot"),
+        }
+    }
+    Ok(freed)
+}
+
+/// Which of these have a row.
+pub async fn known(db: impl PgExecutor<'_>, ids: &[SandboxId]) -> anyhow::Result<Vec<SandboxId>> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    sqlx::query_scalar!(
+        r#"select id as "id: SandboxId" from sandbox where id = any($1)"#,
+        &ids
+    )
+    .fetch_all(db)
+    .await
+    .context("look sandboxes up")
+}
+
+/// The conversation's number and how far its transcript has been read.
+pub async fn session(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+) -> anyhow::Result<(i32, Option<String>)> {
+    let row = sqlx::query!("select session_no, cursor from sandbox where id = $1", id.0)
+        .fetch_one(db)
+        .await
+        .context("read a sandbox's session")?;
+    Ok((row.session_no, row.cursor))
+}
+
+/// Moves the cursor from `old` to `new`. False when somebody else has moved it, or a fresh
+/// conversation has begun: then what was read is not to be stored.
+pub async fn set_cursor(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    session_no: i32,
+    old: Option<&str>,
+    new: &str,
+) -> anyhow::Result<bool> {
+    let done = sqlx::query!(
+        "update sandbox set cursor = $4
+         where id = $1 and session_no = $2 and cursor is not distinct from $3",
+        id.0,
+        session_no,
+        old,
+        new
+    )
+    .execute(db)
+    .await
+    .context("move a cursor")?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Begins the next conversation. False when it has begun already.
+pub async fn fresh_session(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    from_no: i32,
+) -> anyhow::Result<bool> {
+    let done = sqlx::query!(
+        "update sandbox set session_no = session_no + 1, cursor = null
+         where id = $1 and session_no = $2",
+        id.0,
+        from_no
+    )
+    .execute(db)
+    .await
+    .context("begin a fresh session")?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Who calls the broker: the sandbox, whose it is and its slot, which says from where it may call.
+pub async fn by_broker_token(
+    db: impl PgExecutor<'_>,
+    hash: &[u8; 32],
+) -> anyhow::Result<Option<(SandboxId, Option<TenantId>, i32)>> {
+    let row = sqlx::query!(
+        r#"select id as "id: SandboxId", tenant_id as "tenant: TenantId", slot
+           from sandbox where broker_token_hash = $1"#,
+        hash.as_slice()
+    )
+    .fetch_optional(db)
+    .await
+    .context("look a broker token up")?;
+    Ok(row.map(|row| (row.id, row.tenant, row.slot)))
+}
+
+/// A turn of the person happened.
+pub async fn touch(
+    db: impl PgExecutor<'_>,
+    id: SandboxId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set last_active_at = $2 where id = $1",
+        id.0,
+        now
+    )
+    .execute(db)
+    .await
+    .context("note a sandbox's activity")?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What an engine must be able to do for us. Docker does it today, a cluster's engine later.
+//!
+//! Every call is bounded in time by its implementation, is safe to repeat, and takes "it is not
+//! there any more" as a fact. Calls that change a container refuse what does not carry our label.
+
+use std::net::Ipv4Addr;
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+
+use super::{plan::Observed, spec::Spec};
+use crate::id::SandboxId;
+
+/// What every call returns.
+pub type Answer<'a, T> = BoxFuture<'a, anyhow::Result<T>>;
+
+/// A container with our deployment's sandbox label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    pub sandbox: SandboxId,
+    pub spec_hash: String,
+    pub observed: Observed,
+    /// With the id it names one run of a container; empty unless it runs or is paused.
+    pub started_at: String,
+    pub address: Option<Ipv4Addr>,
+}
+
+/// Why sandboxes are not shut in, in the operator's words.
+pub type Breach = String;
+
+pub trait Runtime: Send + Sync {
+    /// The id of an image, when this machine has it.
+    fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Makes the deployment's network when it is missing; never changes one that exists.
+    fn ensure_network(&self) -> Answer<'_, ()>;
+
+    /// Everything of ours, in any state.
+    fn containers(&self) -> Answer<'_, Vec<Container>>;
+
+    fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>>;
+
+    /// Makes the volume when it is missing, and the container.
+    fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()>;
+
+    /// Puts a tar archive into the state directory of a container that does not run.
+    fn upload<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()>;
+
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+
+    fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+
+    fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+
+    fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+
+    /// Kills it when it runs. Its volume stays.
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+
+    /// The sandboxes that have a volume.
+    fn volumes(&self) -> Answer<'_, Vec<SandboxId>>;
+
+    fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()>;
+
+    /// Isolates what is not isolated yet, then reads every wall back. Cheap: at every pass.
+    fn check_walls(&self) -> Answer<'_, Result<(), Breach>>;
+
+    /// Tries the walls from inside. Takes seconds: at start and every ten minutes.
+    fn probe_walls<'a>(&'a self, image: &'a str) -> Answer<'a, Result<(), Breach>>;
+
+    /// An item whenever something of ours may have changed. Only a hint.
+    fn changes(&self) -> BoxStream<'_, ()>;
+}

@@ -1,0 +1,1 @@
+//! Reconcile stories over an engine in memory.
