@@ -19,7 +19,7 @@ use crate::{
     lease::Lease,
     lifecycle::Shutdown,
     line, presence,
-    sandbox::{docker, layout::Layout},
+    sandbox::{docker::Docker, layout::Layout, spec::Shape},
     seal::Sealer,
     telemetry, wake,
     worker::crew,
@@ -110,7 +110,9 @@ async fn start_worker(
     let Keys::Master(master) = &config.keys else {
         anyhow::bail!("worker needs CLAWKAKA_MASTER_KEY");
     };
-    let docker = docker::connect(&config.sandbox.docker_host).await?;
+    let shape = shape(config);
+    let docker = Docker::connect(&config.sandbox.docker_host, layout(config), shape).await?;
+    let docker = Arc::new(docker);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("read host name")?;
     let lease = Lease::acquire(db, host.trim(), shutdown).await?;
     tracing::info!(worker.id = %lease.id, "holding the worker's lease");
@@ -122,7 +124,12 @@ async fn start_worker(
     Ok(lease)
 }
 
-pub fn layout(config: &Config) -> Layout {
+fn shape(config: &Config) -> Shape {
+    let sandbox = &config.sandbox;
+    Shape { memory: sandbox.memory, cpus: sandbox.cpus, runtime: sandbox.runtime.clone() }
+}
+
+fn layout(config: &Config) -> Layout {
     let sandbox = &config.sandbox;
     Layout::new(&config.deployment, sandbox.subnet, sandbox.uid_base, config.ports.broker)
 }

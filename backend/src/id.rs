@@ -36,6 +36,10 @@ id!(
     SandboxId
 );
 id!(
+    /// One call of a model.
+    CallId
+);
+id!(
     /// One update a provider sent us.
     InboxId
 );

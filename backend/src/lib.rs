@@ -1,14 +1,22 @@
 //! The whole product. In the order in which a message travels:
 //! `http` → `inbox` → `worker` → `turn` → `sandbox` → `gateway` → `outbox` → `whatsapp`.
 
+pub mod app;
+pub mod backoff;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod copy;
+pub mod gateway;
 pub mod http;
 pub mod id;
 pub mod inbox;
 pub mod lease;
 pub mod lifecycle;
+pub mod line;
+pub mod outbox;
+pub mod presence;
+pub mod receipt;
 pub mod sandbox;
 pub mod seal;
 pub mod telemetry;

@@ -1,2 +1,83 @@
-//! Starts the product.
-fn main() {}
+//! The command line: settings in, exit code out.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use clawkaka::{
+    MIGRATOR, app,
+    config::{self, Config, Raw},
+    telemetry,
+};
+
+/// A setting is bad: the code that sysexits.h gives to bad configuration.
+const BAD_SETTINGS: u8 = 78;
+
+/// Personal assistants over WhatsApp: one OpenClaw agent in one sandbox per person.
+#[derive(Parser)]
+#[command(name = "clawkaka", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the product; ROLES picks web, worker and broker.
+    Serve(Box<Raw>),
+    /// Brings the database up to date. Safe to run again.
+    Migrate(Box<Raw>),
+    /// Prints the part of CLAWKAKA_MASTER_KEY that a process needs which is only web.
+    Keys(Box<Raw>),
+}
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().expect("nobody installed one yet");
+    let mut problems = Vec::new();
+    let from_files = config::env::from_files(&Cli::command(), &mut problems);
+    let cli = Cli::parse_from(std::env::args().chain(from_files));
+    let done = match cli.command {
+        Command::Serve(raw) => serve(*raw, problems),
+        Command::Migrate(raw) => migrate(*raw, problems),
+        Command::Keys(raw) => keys(*raw, problems),
+    };
+    done.unwrap_or_else(|error| {
+        say(&format!("clawkaka: {error:#}"));
+        match error.is::<config::BadSettings>() {
+            true => ExitCode::from(BAD_SETTINGS),
+            false => ExitCode::FAILURE,
+        }
+    })
+}
+
+fn serve(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
+    let config = Config::check(raw, problems)?;
+    telemetry::start_logs(config.log_format);
+    runtime()?.block_on(app::serve(config))
+}
+
+fn migrate(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
+    let database_url = config::database_url(raw, problems)?;
+    runtime()?.block_on(async {
+        let db = app::connect(&database_url).await?;
+        MIGRATOR.run(&db).await.context("migrate the database")?;
+        anyhow::Ok(())
+    })?;
+    say("The database is up to date.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn keys(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
+    let key = config::master_key(raw, problems)?.sealing_key();
+    say(&format!("CLAWKAKA_SEALING_KEY={}", key.to_base64()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command line")]
+fn say(text: &str) {
+    println!("{text}");
+}

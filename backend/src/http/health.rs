@@ -1,12 +1,12 @@
 //! `/healthz`: the process runs. `/readyz`: it can do its work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
 use sqlx::PgPool;
 
 use super::Web;
-use crate::lease::Lease;
+use crate::{lease::Lease, sandbox::docker::Docker};
 
 /// A dependency that does not answer within this is not there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -22,15 +22,11 @@ pub async fn ready(State(web): State<Web>) -> (StatusCode, &'static str) {
     }
 }
 
-/// The engine whose sandboxes a worker runs.
-#[derive(Clone)]
-pub struct Docker(pub bollard::Docker);
-
 #[derive(Clone)]
 pub struct WorkerHealth {
     pub db: PgPool,
     pub lease: Lease,
-    pub docker: Docker,
+    pub docker: Arc<Docker>,
 }
 
 pub async fn worker_ready(State(health): State<WorkerHealth>) -> (StatusCode, &'static str) {
@@ -43,7 +39,7 @@ pub async fn worker_ready(State(health): State<WorkerHealth>) -> (StatusCode, &'
             "another worker has the lease",
         );
     }
-    match tokio::time::timeout(ANSWER_WITHIN, health.docker.0.ping()).await {
+    match tokio::time::timeout(ANSWER_WITHIN, health.docker.engine.ping()).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "Docker does not answer"),
     }

@@ -13,8 +13,7 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::{clock::Clock, lease::Lease, seal::Sealer};
-pub use health::Docker;
+use crate::{clock::Clock, lease::Lease, sandbox::docker::Docker, seal::Sealer};
 
 /// Meta's documented limit of a webhook body.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -51,7 +50,7 @@ pub fn public(web: Web) -> Router {
 }
 
 /// The worker's health, on loopback.
-pub fn worker_health(db: PgPool, lease: Lease, docker: Docker) -> Router {
+pub fn worker_health(db: PgPool, lease: Lease, docker: Arc<Docker>) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::worker_ready))

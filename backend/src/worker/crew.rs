@@ -9,14 +9,13 @@ use super::{
     deliver::Delivery, exchange::Exchange, route::Routing, run_loop, send::Sending, typing::Typing,
 };
 use crate::{
-    app,
     clock::Clock,
     config::Config,
     gateway::Gateways,
     lease::Lease,
     lifecycle::Shutdown,
     line::{self, Line, Lines},
-    sandbox::Sandboxes,
+    sandbox::{Parts, Sandboxes, docker::Docker},
     seal::{MasterKey, Opener, Sealer},
     tenant::address::AddressBook,
     turn,
@@ -28,7 +27,7 @@ use crate::{
 pub async fn start(
     config: &Config,
     master: Arc<MasterKey>,
-    docker: bollard::Docker,
+    docker: Arc<Docker>,
     lease: Lease,
     db: &PgPool,
     shutdown: &Shutdown,
@@ -72,7 +71,8 @@ pub async fn start(
         worker: lease.id,
         unknown_wait: config.timing.send_unknown_wait,
     });
-    let sandboxes = Sandboxes::start();
+    let sandboxes = sandboxes(config, &master, docker, &lease, db);
+    sandboxes.run(shutdown);
     let delivery = Delivery::new(Arc::new(Exchange {
         db: db.clone(),
         clock,
@@ -102,4 +102,30 @@ pub async fn start(
     shutdown.run_forever("send", sending.run(wakes.outbox.clone(), shutdown.clone()));
     shutdown.run_forever("listen", wake::listen_to_web(db.clone(), wakes, shutdown.clone()));
     Ok(())
+}
+
+fn sandboxes(
+    config: &Config,
+    master: &Arc<MasterKey>,
+    docker: Arc<Docker>,
+    lease: &Lease,
+    db: &PgPool,
+) -> Sandboxes {
+    let (turns, lease) = (db.clone(), lease.clone());
+    Sandboxes::new(Parts {
+        pool: db.clone(),
+        layout: docker.layout.clone(),
+        shape: docker.shape.clone(),
+        runtime: docker,
+        image: config.sandbox.image.clone(),
+        model: config.llm.model.clone(),
+        master: master.clone(),
+        clock: Clock::System,
+        boots: std::thread::available_parallelism().map_or(1, usize::from),
+        open_turns: Arc::new(move || {
+            let turns = turns.clone();
+            Box::pin(async move { turn::open_sandboxes(&turns).await })
+        }),
+        lease_held: Arc::new(move || lease.is_held()),
+    })
 }

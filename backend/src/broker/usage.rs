@@ -1,0 +1,104 @@
+//! The table `usage`: what every call of a model cost, and the limits that follow from it.
+//!
+//! A call is reserved at its worst case before it is forwarded and settled when its usage is
+//! known. A row whose process died stays reserved and counts at its worst case until it is a day
+//! old: rather too much than too little.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgExecutor, PgTransaction};
+
+use crate::{
+    config,
+    id::{CallId, SandboxId, TenantId},
+};
+
+/// The window of the token limits.
+const DAY: TimeDelta = TimeDelta::days(1);
+/// Held while limits are checked, so that two calls cannot both take what is left for one.
+/// One lock for all, since one limit is on all; it is held for a few milliseconds a call.
+const LOCK: i64 = 0x636b_7573_6167;
+
+/// A call that is about to be forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    pub id: CallId,
+    pub sandbox: SandboxId,
+    /// `None` for a sandbox in the warm pool, which is then limited by itself.
+    pub tenant: Option<TenantId>,
+    pub model: &'a str,
+    /// Worst case.
+    pub tokens: i64,
+    /// Calls since then belong to the same turn.
+    pub turn_since: DateTime<Utc>,
+}
+
+/// Which limit a call met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    CallsPerTurn,
+    TenantDay,
+    Day,
+}
+
+/// Writes a call down if no limit forbids it. In a transaction, because the lock lives as long:
+/// without it, calls at the same moment would not see each other.
+pub async fn reserve(
+    tx: &mut PgTransaction<'_>,
+    call: &Call<'_>,
+    limits: &config::Llm,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Result<(), Met>> {
+    sqlx::query!("select pg_advisory_xact_lock($1)", LOCK)
+        .execute(&mut **tx)
+        .await?;
+    let met = sqlx::query_scalar!(
+        r#"
+        with recent as (
+            select at, tokens, coalesce(tenant_id = $3, false) or sandbox_id = $2 as own
+            from usage where at > $8
+        ), met as (
+            select case
+                when count(*) filter (where own and at >= $7) >= $9 then 'calls_per_turn'
+                when coalesce(sum(tokens) filter (where own), 0) + $6::bigint > $10::bigint then 'tenant_day'
+                when coalesce(sum(tokens), 0) + $6::bigint > $11::bigint then 'day'
+            end as limit_met
+            from recent
+        ), reserved as (
+            insert into usage (request_id, sandbox_id, tenant_id, at, model, tokens, state)
+            select $1, $2, $3, $4, $5, $6::bigint, 'reserved' from met where limit_met is null
+        )
+        select limit_met from met
+        "#,
+        call.id.0,
+        call.sandbox.0,
+        call.tenant.map(|tenant| tenant.0),
+        now,
+        call.model,
+        call.tokens,
+        call.turn_since,
+        now - DAY,
+        limits.calls_per_turn,
+        limits.tokens_per_tenant_day,
+        limits.tokens_per_day,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(match met.as_deref() {
+        None => Ok(()),
+        Some("calls_per_turn") => Err(Met::CallsPerTurn),
+        Some("tenant_day") => Err(Met::TenantDay),
+        Some(_) => Err(Met::Day),
+    })
+}
+
+/// Replaces a call's worst case by what it cost. Harmless when done twice.
+pub async fn settle(db: impl PgExecutor<'_>, id: CallId, tokens: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update usage set tokens = $2, state = 'final' where request_id = $1 and state = 'reserved'",
+        id.0,
+        tokens,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
