@@ -25,7 +25,7 @@ comment on column line.access_token is 'Sealed. Null where the environment holds
 comment on column line.webhook_secret is 'Sealed. Null where the environment holds it.';
 comment on column line.key_id is 'Which key sealed the columns of this row.';
 comment on column line.blocked_until is 'Nothing is sent on this line before then: a throttle, or infinity after a refused token.';
-comment on column line.blocked_reason is 'The provider''s code that blocked it; null while open.';
+comment on column line.blocked_reason is 'The provider''s code that blocked it last; null once an operator or a restart has opened it.';
 comment on column line.signup_at is 'Theoretical arrival time of the next new person: the whole state of the signup limit.';
 comment on column line.poll_cursor is 'Where polling goes on, for providers that are polled.';
 comment on column line.policy is 'Who may write, notices and templates; empty means the defaults.';

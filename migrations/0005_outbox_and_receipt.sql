@@ -17,6 +17,7 @@ create table outbox (
     run_after timestamptz not null,
     created_at timestamptz not null,
     sent_at timestamptz,
+    done_at timestamptz,
     expires_at timestamptz not null,
     wamid text,
     rank smallint not null default 0,
@@ -24,6 +25,8 @@ create table outbox (
     constraint outbox_once unique (tenant_id, key)
 );
 create index outbox_open on outbox (tenant_id, seq) where state in ('queued', 'sending', 'unknown', 'held');
+create index outbox_due on outbox (seq) where state = 'queued';
+create index outbox_sent on outbox (tenant_id, sent_at);
 create index outbox_wamid on outbox (wamid);
 comment on table outbox is 'Messages to people, one row per WhatsApp message, sent in the order of seq per person.';
 comment on column outbox.id is 'UUIDv7; travels with the send and comes back on every receipt.';
@@ -37,15 +40,16 @@ comment on column outbox.body is 'Sealed content; cleared after the retention ti
 comment on column outbox.key_id is 'Which key sealed the body.';
 comment on column outbox.state is 'sending is committed before the POST; unknown: it may have been taken, wait for a receipt.';
 comment on column outbox.attempt is 'How often we have POSTed it; the receipt names the attempt.';
-comment on column outbox.resent is 'It was sent once more after an unknown outcome; never a second time.';
+comment on column outbox.resent is 'It was queued once more after an unknown outcome; never a second time.';
 comment on column outbox.worker_id is 'Who is sending it; without a live lease the outcome is unknown.';
 comment on column outbox.run_after is 'Not before then.';
 comment on column outbox.created_at is 'When it was queued.';
 comment on column outbox.sent_at is 'When the last POST began.';
-comment on column outbox.expires_at is 'Too late to be of use after then: failed.';
+comment on column outbox.done_at is 'When WhatsApp had it for certain, or we gave up.';
+comment on column outbox.expires_at is 'Queued until then, it is held until the person writes; held or unknown until then, it has failed.';
 comment on column outbox.wamid is 'WhatsApp''s id of it, from the POST''s answer or a receipt, whichever came first.';
 comment on column outbox.rank is 'Highest receipt: 0 none, 1 sent, 2 delivered, 3 read, 4 played.';
-comment on column outbox.error is 'The provider''s code and title of the last failure; no content.';
+comment on column outbox.error is 'The provider''s code of the last failure, or our word for it; no content.';
 
 create table receipt (
     line_id uuid not null references line,
@@ -65,4 +69,4 @@ comment on column receipt.status is 'sent, delivered, read, played or failed.';
 comment on column receipt.outbox_id is 'From the callback data; may be stored before the POST''s own answer.';
 comment on column receipt.attempt is 'Which POST of that row, from the callback data.';
 comment on column receipt.at is 'The provider''s time.';
-comment on column receipt.error is 'Code and title when failed; no content.';
+comment on column receipt.error is 'The provider''s code when failed; its words may quote the message.';

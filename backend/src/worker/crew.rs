@@ -47,11 +47,11 @@ pub async fn start(
     let id = line::seed(db, "meta", &whatsapp.phone_number_id).await?;
     // A restart is how an operator says that a refused token has been replaced.
     line::unblock(db, id).await?;
-    let lines = Arc::new(Lines::of([Line {
+    let lines = Lines::of([Line {
         id,
         phone_number_id: whatsapp.phone_number_id.clone(),
         access_token: whatsapp.access_token.clone(),
-    }]));
+    }]);
 
     let routing = Routing {
         db: db.clone(),

@@ -3,6 +3,13 @@
 //! Each station has a `step` that does one piece of work and says whether there was any. The loop
 //! runs it until it is idle and then waits for its bell or the tick; tests call `step` themselves.
 
+pub mod crew;
+pub mod deliver;
+pub mod exchange;
+pub mod route;
+pub mod send;
+pub mod typing;
+
 use std::time::Duration;
 
 use tokio::sync::Notify;

@@ -1,0 +1,123 @@
+//! Rows whose time has run out. Called by `worker/send`, once a second.
+//!
+//! Any worker may do this for all rows: each statement is a decision that holds whoever makes it.
+//! Rows that somebody has locked are passed over; the next pass finds them.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgExecutor;
+
+use super::{HELD_FOR, Post, State};
+use crate::{
+    id::{OutboxId, TenantId},
+    presence::Stretch,
+};
+
+/// No POST of a living worker lasts this long (the client gives up after 30 s): we could not store
+/// what became of it.
+const MAX_SENDING: TimeDelta = TimeDelta::seconds(75);
+
+/// Sends that nobody will finish any more, because the worker died or lost its database: they may
+/// have been taken.
+pub async fn abandon(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<Vec<Post>> {
+    sqlx::query_as!(
+        Post,
+        r#"update outbox set state = 'unknown', error = 'abandoned'
+           where id in (
+               select o.id from outbox o
+               where o.state = 'sending' and (o.sent_at <= $1 or not exists (
+                   select from worker w where w.id = o.worker_id and w.lease_until > now()))
+               for update skip locked)
+           returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt"#,
+        now - MAX_SENDING,
+    )
+    .fetch_all(db)
+    .await
+    .context("give up sends of dead workers")
+}
+
+/// Rows that stayed unknown through `wait` in which a receipt would have reached us and been read:
+/// queued for one more POST, or failed if this was that POST. A receipt that comes later still
+/// corrects it.
+///
+/// `read_until`: every receipt that arrived before has been recorded.
+pub async fn resolve_unknown(
+    db: impl PgExecutor<'_>,
+    listening: Stretch,
+    read_until: DateTime<Utc>,
+    wait: Duration,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<(Post, State)>> {
+    let resolved = sqlx::query!(
+        r#"update outbox set resent = true, run_after = $1,
+               state = case when resent then 'failed' else 'queued' end,
+               done_at = case when resent then $1 end
+           where id in (
+               select o.id from outbox o
+               where o.state = 'unknown' and o.expires_at > $1
+                 and greatest(o.sent_at, $2) + $4 * interval '1 s' <= $3
+               for update skip locked)
+           returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt,
+                     state as "state: State""#,
+        now,
+        listening.since,
+        listening.until.min(read_until),
+        wait.as_secs_f64(),
+    )
+    .fetch_all(db)
+    .await
+    .context("decide about unclear sends")?;
+    Ok(resolved
+        .into_iter()
+        .map(|row| {
+            (
+                Post {
+                    id: row.id,
+                    tenant: row.tenant,
+                    attempt: row.attempt,
+                },
+                row.state,
+            )
+        })
+        .collect())
+}
+
+/// What was not sent in time is held until the person writes; what was held or unknown all the
+/// while has failed.
+pub async fn expire(
+    db: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<(Post, State)>> {
+    let expired = sqlx::query!(
+        r#"update outbox set error = 'expired',
+               state = case state when 'queued' then 'held' else 'failed' end,
+               expires_at = case state when 'queued' then $2 else expires_at end,
+               done_at = case state when 'queued' then null else $1 end
+           where id in (
+               select o.id from outbox o
+               where o.state in ('queued', 'held', 'unknown') and o.expires_at <= $1
+               for update skip locked)
+           returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt,
+                     state as "state: State""#,
+        now,
+        now + HELD_FOR,
+    )
+    .fetch_all(db)
+    .await
+    .context("expire messages")?;
+    Ok(expired
+        .into_iter()
+        .map(|row| {
+            (
+                Post {
+                    id: row.id,
+                    tenant: row.tenant,
+                    attempt: row.attempt,
+                },
+                row.state,
+            )
+        })
+        .collect())
+}
