@@ -17,6 +17,7 @@ use crate::{
     gateway::{
         self, Gateways, Said,
         ask::{Outcome, Question},
+        connection::Connection,
     },
     inbox,
     lease::Lease,
@@ -190,11 +191,11 @@ impl Exchange {
     }
 
     /// A connection to the person's agent, however long it takes to wake it.
-    async fn reach(&self, turn: &Turn) -> anyhow::Result<gateway::Connection> {
+    async fn reach(&self, turn: &Turn) -> anyhow::Result<Connection> {
         loop {
             let endpoint =
                 self.sandboxes.endpoint(turn.sandbox).await.context("wake a sandbox")?;
-            let connecting = self.gateways.connect(&endpoint);
+            let connecting = self.gateways.connection(&endpoint);
             let connected = tokio::select! {
                 connected = tokio::time::timeout(CONNECT_WITHIN, connecting) => connected,
                 () = self.sandboxes.lost(&endpoint) => continue,
