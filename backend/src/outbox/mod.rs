@@ -10,8 +10,6 @@
 pub mod claim;
 pub mod overdue;
 pub mod result;
-#[cfg(test)]
-mod tests;
 pub mod verdict;
 
 use anyhow::Context;
