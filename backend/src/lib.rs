@@ -8,5 +8,5 @@ pub mod id;
 pub mod lifecycle;
 pub mod seal;
 
-/// All tables. One copy for the binary and every test, each of which would embed its own.
+/// Every migration, embedded once.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
