@@ -142,6 +142,7 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
     let (one, two) = (world.wanted(10).await, world.wanted(11).await);
     world.settle().await;
     let endpoint = world.sandboxes.endpoint(one).await.unwrap();
+    world.sandboxes.ready(&endpoint).await.unwrap();
     let waiting = world.assign(12).await;
     world.turn_ends(two);
 
@@ -190,6 +191,7 @@ async fn without_the_lease_nothing_is_touched(pool: PgPool) {
     let id = world.wanted(10).await;
     world.settle().await;
     world.engine.crash(id);
+    world.advance(2);
     let tasks = world.sandboxes.pass().await.unwrap();
     assert_eq!(tasks.len(), 1);
     world.lose_lease();
