@@ -47,21 +47,25 @@ pub enum DialError {
     Refused(Rejection),
 }
 
-/// Dials until let in. Retries only what passes by itself at boot.
+/// Dials until let in. Retries what passes by itself at boot: nobody listens yet, it is starting,
+/// it is being introduced to our device.
 pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), DialError> {
     let give_up_at = Instant::now() + MAX_KNOCKING;
     loop {
-        let rejection = match knock(target, device).await? {
-            Ok(opened) => return Ok(opened),
-            Err(rejection) => rejection,
-        };
-        let wait = match rejection.code.as_str() {
-            "UNAVAILABLE" => rejection.retry_after.unwrap_or(KNOCK_EVERY),
-            "NOT_PAIRED" => KNOCK_EVERY,
-            _ => return Err(DialError::Refused(rejection)),
+        let (error, wait) = match knock(target, device).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(rejection)) => match rejection.code.as_str() {
+                "UNAVAILABLE" => {
+                    let wait = rejection.retry_after.unwrap_or(KNOCK_EVERY);
+                    (DialError::Refused(rejection), wait)
+                }
+                "NOT_PAIRED" => (DialError::Refused(rejection), KNOCK_EVERY),
+                _ => return Err(DialError::Refused(rejection)),
+            },
+            Err(error) => (error, KNOCK_EVERY),
         };
         if Instant::now() > give_up_at {
-            return Err(DialError::Refused(rejection));
+            return Err(error);
         }
         // The sandbox proposes the pause, so it is kept within reason.
         sleep(wait.clamp(KNOCK_EVERY, Duration::from_secs(1))).await;

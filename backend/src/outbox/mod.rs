@@ -100,6 +100,25 @@ pub async fn enqueue(
     Ok(new)
 }
 
+/// Leaves out what was queued before.
+pub async fn without_known(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    mut drafts: Vec<Draft>,
+) -> anyhow::Result<Vec<Draft>> {
+    let keys: Vec<_> = drafts.iter().map(|draft| draft.key.clone()).collect();
+    let known = sqlx::query_scalar!(
+        "select key from outbox where tenant_id = $1 and key = any($2)",
+        tenant as TenantId,
+        &keys,
+    )
+    .fetch_all(db)
+    .await
+    .context("look which messages are queued already")?;
+    drafts.retain(|draft| !known.contains(&draft.key));
+    Ok(drafts)
+}
+
 /// The person wrote, so the window is open: what was held goes out, and what is queued stays fresh.
 /// Call it after `tenant.last_inbound_at` is set, in the same transaction.
 pub async fn release_held(
