@@ -1,8 +1,10 @@
 #!/bin/bash
 # Starts one person's OpenClaw. Everything it needs is in /state, put there by the platform before every start:
-#   openclaw.json  the whole configuration      device.json  the one device we let in
+#   openclaw.json  the whole configuration      device.json  the one device that may come in
 set -euo pipefail
 umask 077
+# shellcheck source=environment.sh
+source /app/environment.sh
 
 state=/state
 for file in "$state/openclaw.json" "$state/device.json"; do
@@ -21,13 +23,16 @@ for baked in /app/compile-cache/v*; do
   name=${baked##*/}
   ln -sfn "$baked" "$NODE_COMPILE_CACHE/${name%-*}-$UID"
 done
-# Without this OpenClaw starts itself a second time to use a cache folder of its own choice.
-export OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED=1
 
 # The agent may rewrite its workspace; only what is missing comes from the image.
 cp -rn /app/workspace/. "$state/workspace/"
 
-# In the background, and orphaned on purpose: init reaps it, the gateway need not know.
-( node /app/approve.mjs & )
+# Approved once, there is normally nothing to do, so the check waits until the start is over; it stays, because a
+# restored or damaged database forgets the approval.
+marker=$state/openclaw/approved-device.json
+wait=2
+cmp -s "$state/device.json" "$marker" && wait=30
+# An orphan on purpose: init reaps it, and the gateway never learns of it.
+( { sleep "$wait"; exec node /app/approve.mjs "$state/device.json" "$marker"; } & )
 
 exec node /app/node_modules/openclaw/openclaw.mjs gateway run

@@ -1,9 +1,11 @@
 #!/bin/bash
 # Boots the gateway once while the image is built, so that its compiled code is part of the image.
 set -euo pipefail
+# shellcheck source=environment.sh
+source /app/environment.sh
 
 export HOME=/tmp/warm OPENCLAW_STATE_DIR=/tmp/warm/openclaw OPENCLAW_CONFIG_PATH=/tmp/warm/openclaw.json
-export NODE_COMPILE_CACHE=/app/compile-cache OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED=1
+export NODE_COMPILE_CACHE=/app/compile-cache
 mkdir -p "$HOME"
 sed -e 's/{{GATEWAY_TOKEN}}/warm/; s/{{MODEL}}/warm/g; s#{{BROKER_URL}}#http://127.0.0.1:9#; s/{{BROKER_TOKEN}}/warm/' \
     -e 's#/state/#/tmp/warm/#' /app/openclaw.json > "$OPENCLAW_CONFIG_PATH"

@@ -17,3 +17,7 @@ export function device(seed) {
   };
   return { deviceId, publicKey, prove };
 }
+
+/** The device the sandbox is told to let in, and one it was never told about. */
+export const tester = device(Buffer.alloc(32, 7));
+export const stranger = device(Buffer.alloc(32, 8));
