@@ -59,7 +59,7 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 # wait_for <path> <milliseconds since the epoch>: prints how long after that moment the path answered 200.
 wait_for() {
   local path=$1 since=$2
-  for _ in {1..1200}; do
+  for _ in {1..2400}; do
     if curl -sf -m 1 -o /dev/null "http://$sandbox_ip:18789$path"; then
       echo $(($(milliseconds) - since))
       return

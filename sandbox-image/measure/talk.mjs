@@ -15,7 +15,7 @@ const dial = (device, scopes, onEvent) => Gateway.connect({ url, token, scopes, 
 
 /** Dials until the gateway has started and our device is approved. */
 async function dialUntilApproved(scopes, onEvent) {
-  for (const deadline = Date.now() + 60_000; ; await sleep(100)) {
+  for (const deadline = Date.now() + 120_000; ; await sleep(100)) {
     try {
       return await dial(tester, scopes, onEvent);
     } catch (error) {
