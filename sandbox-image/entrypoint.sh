@@ -8,7 +8,7 @@ source /app/environment.sh
 
 state=/state
 for file in "$state/openclaw.json" "$state/device.json"; do
-  [[ -r $file ]] || { echo "entrypoint: $file is missing or unreadable" >&2; exit 78; }
+  [[ -r $file ]] || { echo "entrypoint: $file is missing or unreadable" >&2; exit 66; }
 done
 
 export HOME=$state/home
