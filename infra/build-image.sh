@@ -29,8 +29,12 @@ openclaw_version() { sed -n 's/.*"openclaw": "\([^"]*\)".*/\1/p' "$source_dir/pa
 
 # Everything that ends up in the image; the measuring and testing scripts beside it may change without a new image.
 content_hash() {
-  (cd "$source_dir" && find . -type f ! -name measure.sh ! -name test.sh ! -name README.md -print0 | sort -z | xargs -0 sha256sum; echo "$node_version") |
-    sha256sum | cut -c1-12
+  (
+    cd "$source_dir"
+    find . -type f ! -name measure.sh ! -name test.sh ! -name README.md ! -path './measure/*' -print0 | sort -z | xargs -0 sha256sum
+    sha256sum measure/model.mjs
+    echo "$node_version"
+  ) | sha256sum | cut -c1-12
 }
 
 exists() { docker image inspect "$1" >/dev/null 2>&1; }
