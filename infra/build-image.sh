@@ -69,7 +69,7 @@ make_base() {
 choose_base() {
   local public local_base
   public=$(public_base)
-  local_base=clawkaka-base:$(sha256sum infra/build-image.sh | cut -c1-12)
+  local_base=clawkaka-base:$({ declare -f make_base; echo "$node_version $npm_version"; } | sha256sum | cut -c1-12)
   if [[ -n ${SANDBOX_BASE:-} ]]; then
     echo "$SANDBOX_BASE"
   elif exists "$public" || timeout 120 docker pull -q "$public" >/dev/null 2>&1; then
