@@ -81,12 +81,17 @@ choose_base() {
 }
 
 build() {
-  local base
+  local base log
   base=$(choose_base)
+  log=$(mktemp)
   say "building $image on $base (two to four minutes)"
-  docker build --network host --build-arg "BASE=$base" --build-arg "OPENCLAW_VERSION=$(openclaw_version)" -t "$image" "$source_dir" |
-    grep --line-buffered -E '^(Step|Successfully)' || true
-  exists "$image" || { say "the build failed" >&2; exit 1; }
+  if ! docker build --network host --build-arg "BASE=$base" --build-arg "OPENCLAW_VERSION=$(openclaw_version)" -t "$image" "$source_dir" 2>&1 |
+    tee "$log" | { grep --line-buffered -E '^Step' || true; }; then
+    say "the build failed; its last lines:" >&2
+    tail -n 30 "$log" >&2
+    exit 1
+  fi
+  rm -f "$log"
 }
 
 measure() {
