@@ -64,6 +64,7 @@ wait_for() {
       echo $(($(milliseconds) - since))
       return
     fi
+    [[ $(docker inspect -f '{{.State.Running}}' "$try") == true ]] || break
     sleep 0.05
   done
   docker logs --tail 20 "$try" >&2
