@@ -65,19 +65,21 @@ list() {
   for name in serve simulator; do
     if pid=$(running "$name"); then echo "  process    $name (pid $pid)"; fi
   done
-  if command -v docker >/dev/null; then
-    docker ps -a --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format '  container  {{.Names}} ({{.Status}})'
-    docker volume ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format '  volume     {{.Name}}'
-    docker network ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format '  network    {{.Name}}'
-    if [[ $1 == yes ]]; then
-      docker images --filter label=clawkaka.image=sandbox --format '  image      {{.Repository}}:{{.Tag}}'
-    fi
-  fi
+  if command -v docker >/dev/null; then list_docker "$1" | sed 's/^/  /'; fi
   if [[ -f /etc/systemd/system/$(walls_unit) ]]; then echo "  unit       $(walls_unit)"; fi
   if walls_stand; then echo "  walls      nftables table inet clawkaka_$CLAWKAKA_DEPLOYMENT"; fi
   for entry in "${KEPT[@]}"; do
     if [[ -e $STATE/$entry ]]; then echo "  files      $STATE/$entry"; fi
   done
+}
+
+list_docker() {
+  docker ps -a --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'container  {{.Names}} ({{.Status}})'
+  docker volume ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'volume     {{.Name}}'
+  docker network ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'network    {{.Name}}'
+  if [[ $1 == yes ]]; then
+    docker images --filter label=clawkaka.image=sandbox --format 'image      {{.Repository}}:{{.Tag}}'
+  fi
 }
 
 # Our processes first, so that nobody makes again what we remove; the walls after the last sandbox.
@@ -100,16 +102,18 @@ remove_from_docker() {
   our_containers "$CLAWKAKA_DEPLOYMENT" | removed_by containers docker rm -f
   our_volumes "$CLAWKAKA_DEPLOYMENT" | removed_by volumes docker volume rm -f
   our_networks "$CLAWKAKA_DEPLOYMENT" | removed_by networks docker network rm
-  if [[ $1 == yes ]]; then
-    local image
-    for image in $(our_images); do
-      if docker rmi -f "$image" >/dev/null 2>&1; then
-        echo "Removed: image $image"
-      else
-        echo "Kept: image $image, which a container uses"
-      fi
-    done
-  fi
+  if [[ $1 == yes ]]; then remove_images; fi
+}
+
+remove_images() {
+  local image
+  for image in $(our_images); do
+    if [[ -n $(docker ps -aq --filter "ancestor=$image") ]]; then
+      echo "Kept: image $image, which a container of another deployment uses"
+    else
+      docker rmi -f "$image" >/dev/null && echo "Removed: image $image"
+    fi
+  done
 }
 
 # removed_by <what> <command…>: reads ids.

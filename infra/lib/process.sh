@@ -10,7 +10,7 @@ start_time() {
 # The pid of a process of ours that runs; fails if there is none.
 running() {
   local pid started
-  read -r pid started <"$STATE/run/$1.pid" 2>/dev/null || return 1
+  read -r pid started 2>/dev/null <"$STATE/run/$1.pid" || return 1
   [[ -n $started && $(start_time "$pid") == "$started" ]] || return 1
   echo "$pid"
 }

@@ -54,7 +54,8 @@ unquoted() {
 
 # Which deployment, and where its state is. CLAWKAKA_STATE is the scripts' own setting.
 name_deployment() {
-  read_settings "$ROOT/.env"
+  # The tests run with nobody's settings.
+  [[ ${CLAWKAKA_IGNORE_DOTENV:-no} == yes ]] || read_settings "$ROOT/.env"
   default CLAWKAKA_DEPLOYMENT clawkaka
   if [[ ! $CLAWKAKA_DEPLOYMENT =~ ^[a-z][a-z0-9-]{0,39}$ ]]; then
     die "CLAWKAKA_DEPLOYMENT is \"$CLAWKAKA_DEPLOYMENT\": use up to 40 of a-z, 0-9 and -, starting with a letter."
