@@ -79,13 +79,15 @@ step() {
   shift
   is_wanted "$name" || return 0
   headline "$name"
+  echo 1 >"$LOGS/status"
   # A job of its own, so that a signal ends all of it and we are there to clean up.
   set -m
-  (set -e; "$@") > >(tee "$LOGS/${name// /-}.log") 2>&1 </dev/null &
-  current_job=$!
+  recorded "$@" 2>&1 </dev/null | tee "$LOGS/${name// /-}.log" &
+  current_job=$(jobs -p %+)
   set +m
-  wait "$current_job" || status=$?
+  wait || true
   current_job=''
+  status=$(<"$LOGS/status")
   if ((status == 0)); then
     passed=$((passed + 1))
     say "passed: $name, $((SECONDS - started)) s"
@@ -94,6 +96,14 @@ step() {
     broken+=("$name")
     say "FAILED: $name, $((SECONDS - started)) s"
   fi
+}
+
+# A step that is killed has not passed.
+recorded() {
+  local status=0
+  (set -e; "$@") &
+  wait $! || status=$?
+  echo "$status" >"$LOGS/status"
 }
 
 is_wanted() {
@@ -114,8 +124,8 @@ minutes() {
   while kill -0 "$job" 2>/dev/null; do
     if ((waited++ >= limit)); then
       echo "this did not end within $((limit / 60)) minutes"
+      sleep 0.5
       # All of this step is one process group.
-      trap '' TERM
       kill -TERM 0
       return 1
     fi
@@ -133,7 +143,7 @@ check_scripts() {
 # Compiles every query against the database and keeps what sqlx saw: the next step compares it.
 lint() {
   mkdir -p "$THROWAWAY/queries"
-  record_queries "$THROWAWAY/queries" cargo lint --locked
+  record_queries "$THROWAWAY/queries" cargo --locked lint
 }
 
 release_without_a_database() {
