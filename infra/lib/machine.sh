@@ -32,16 +32,18 @@ install_packages() {
 
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
+  # A fresh machine often updates itself in its first minutes: wait for that.
+  local install=(apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends)
   # A package list that is too old is the usual reason for a failure, and fetching it is slow.
-  apt-get install -y --no-install-recommends "$@" || {
+  "${install[@]}" "$@" || {
     apt-get update
-    apt-get install -y --no-install-recommends "$@"
+    "${install[@]}" "$@"
   }
 }
 
 need_tools() {
   need_packages curl:curl openssl:openssl jq:jq ss:iproute2 ip:iproute2 nft:nftables flock:util-linux \
-    runuser:util-linux setsid:util-linux cc:build-essential pkg-config:pkg-config mmdebstrap:mmdebstrap git:git
+    runuser:util-linux setsid:util-linux cc:build-essential pgrep:procps
   [[ -f /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
 }
 
