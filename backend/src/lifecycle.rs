@@ -20,10 +20,6 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Runs a task for the life of the process; if it ever returns or panics, the process stops too.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "TaskTracker::spawn is the tracked form"
-    )]
     pub fn run_forever(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stop_all = self.stopping.clone().drop_guard();
         let stopping = self.stopping.clone();

@@ -4,20 +4,27 @@
 //! nothing; its messages stay queued. Called by `worker/send` and `receipt` (blocking), `route`
 //! (signups) and at start (seeding).
 
-use std::{collections::HashMap, time::Duration};
+use std::{sync::Arc, collections::HashMap, time::Duration};
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::PgExecutor;
 
-use crate::{id::LineId, seal::KEY_ID};
+use crate::{id::LineId, seal::KEY_ID, whatsapp::client};
 
 /// A number we may send from.
 pub struct Line {
     pub id: LineId,
     pub phone_number_id: String,
     pub access_token: SecretString,
+}
+
+impl Line {
+    /// As the client wants it.
+    pub fn sender(&self) -> client::Line<'_> {
+        client::Line { phone_number_id: &self.phone_number_id, access_token: &self.access_token }
+    }
 }
 
 /// The lines this process holds a token for.

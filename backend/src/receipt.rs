@@ -66,7 +66,10 @@ pub async fn record(
         Some(callback) => Some(callback.id),
         None => {
             take_turns(db, &status.wamid).await?;
-            result::find_by_wamid(&mut *db, line, &status.wamid).await?
+            match find(db, line, &status.wamid).await? {
+                Some(id) => Some(id),
+                None => result::find_by_wamid(&mut *db, line, &status.wamid).await?,
+            }
         }
     };
     let new = sqlx::query!(
@@ -128,6 +131,24 @@ pub async fn read_until(
     .await
     .context("look for receipts that wait")?;
     Ok(oldest.unwrap_or(now))
+}
+
+/// Whose message another receipt says this is. A row that failed and is sent again has forgotten.
+async fn find(
+    db: &mut PgConnection,
+    line: LineId,
+    wamid: &str,
+) -> anyhow::Result<Option<OutboxId>> {
+    let found = sqlx::query_scalar!(
+        r#"select outbox_id as "id!: OutboxId" from receipt
+           where line_id = $1 and wamid = $2 and outbox_id is not null limit 1"#,
+        line as LineId,
+        wamid,
+    )
+    .fetch_optional(db)
+    .await
+    .context("find the message of a receipt")?;
+    Ok(found)
 }
 
 /// A receipt without callback data and the POST's answer find each other by `wamid` alone. Without

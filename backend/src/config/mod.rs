@@ -192,13 +192,37 @@ impl Config {
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
             },
         };
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        anyhow::bail!(
-            "settings to mend before it can start:\n  {}",
-            problems.join("\n  ")
-        )
+        BadSettings::none(problems)?;
+        Ok(config)
+    }
+}
+
+/// What the operator has to mend, all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("settings to mend before it can start (see `clawkaka serve --help`):\n  {}", .0.join("\n  "))]
+pub struct BadSettings(Vec<String>);
+
+impl BadSettings {
+    fn none(problems: Vec<String>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+}
+
+/// The one setting that `clawkaka migrate` needs.
+pub fn database_url(raw: Raw, mut problems: Vec<String>) -> Result<SecretString, BadSettings> {
+    let url = Check::new(&mut problems).database_url(raw.database_url);
+    BadSettings::none(problems)?;
+    Ok(url)
+}
+
+/// The one setting that `clawkaka keys` needs.
+pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>, BadSettings> {
+    let roles = Roles { web: false, worker: true, broker: false };
+    let keys = Check::new(&mut problems).keys(roles, raw.master_key, None);
+    BadSettings::none(problems)?;
+    match keys {
+        Keys::Master(key) => Ok(key),
+        _ => unreachable!("a missing key is a problem noted above"),
     }
 }
 

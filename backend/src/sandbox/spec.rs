@@ -210,7 +210,85 @@ mod tests {
         let seccomp = options.unwrap().pop().unwrap();
         assert_eq!(seccomp, format!("seccomp={SECCOMP}"));
         let value = serde_json::to_value(body).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap(), @r#"
+        {
+          "HostConfig": {
+            "CapDrop": [
+              "ALL"
+            ],
+            "Dns": [
+              "127.0.0.1"
+            ],
+            "Init": true,
+            "IpcMode": "private",
+            "LogConfig": {
+              "Config": {
+                "max-file": "2",
+                "max-size": "10m"
+              },
+              "Type": "json-file"
+            },
+            "Memory": 2147483648,
+            "MemorySwap": 2147483648,
+            "Mounts": [
+              {
+                "ReadOnly": false,
+                "Source": "ck-80edb2f1-00000000000000000000000000000007",
+                "Target": "/state",
+                "Type": "volume"
+              }
+            ],
+            "NanoCpus": 1500000000,
+            "NetworkMode": "ck-80edb2f1",
+            "OomScoreAdj": 500,
+            "PidsLimit": 512,
+            "ReadonlyRootfs": true,
+            "RestartPolicy": {
+              "Name": "no"
+            },
+            "Runtime": "runsc",
+            "SecurityOpt": [
+              "no-new-privileges"
+            ],
+            "Sysctls": {
+              "net.ipv6.conf.all.disable_ipv6": "1"
+            },
+            "Tmpfs": {
+              "/tmp": "rw,exec,nosuid,nodev,size=256m,mode=1777"
+            },
+            "Ulimits": [
+              {
+                "Hard": 0,
+                "Name": "core",
+                "Soft": 0
+              },
+              {
+                "Hard": 16384,
+                "Name": "nofile",
+                "Soft": 16384
+              }
+            ]
+          },
+          "Hostname": "ck-80edb2f1-00000000000000000000000000000007",
+          "Image": "sha256:abc",
+          "Labels": {
+            "clawkaka.deployment": "clawkaka",
+            "clawkaka.sandbox": "00000000-0000-0000-0000-000000000007",
+            "clawkaka.slot": "1",
+            "clawkaka.spec": "d5549baa879ae0cd"
+          },
+          "NetworkingConfig": {
+            "EndpointsConfig": {
+              "ck-80edb2f1": {
+                "IPAMConfig": {
+                  "IPv4Address": "10.77.1.1"
+                }
+              }
+            }
+          },
+          "User": "200001:200001"
+        }
+        "#);
     }
 
     #[test]

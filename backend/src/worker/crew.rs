@@ -89,16 +89,18 @@ pub async fn start(
         messages_per_turn: config.limits.messages_per_turn as usize,
     }));
 
-    let stations = (wakes.clone(), shutdown.clone());
-    shutdown.run_forever("route", async move {
-        let (wakes, shutdown) = stations;
-        run_loop("route", &wakes.inbox, &shutdown, async || routing.step().await).await;
+    let (inbox, turns) = (wakes.inbox.clone(), wakes.turns.clone());
+    let (routing, delivery) = (Arc::new(routing), Arc::new(delivery));
+    let route = run_loop("route", inbox, shutdown.clone(), move || {
+        let routing = routing.clone();
+        async move { routing.step().await }
     });
-    let stations = (wakes.clone(), shutdown.clone());
-    shutdown.run_forever("deliver", async move {
-        let (wakes, shutdown) = stations;
-        run_loop("deliver", &wakes.turns, &shutdown, async || delivery.step().await).await;
+    let deliver = run_loop("deliver", turns, shutdown.clone(), move || {
+        let delivery = delivery.clone();
+        async move { delivery.step().await }
     });
+    shutdown.run_forever("route", route);
+    shutdown.run_forever("deliver", deliver);
     shutdown.run_forever("send", sending.run(wakes.outbox.clone(), shutdown.clone()));
     shutdown.run_forever("listen", wake::listen_to_web(db.clone(), wakes, shutdown.clone()));
     Ok(())

@@ -15,8 +15,9 @@ use crate::{
     clock::Clock,
     copy,
     gateway::{
-        self, Gateways, Said,
-        ask::{Outcome, Question},
+        self, Gateways, Target,
+        ask::{Outcome, Question, Said},
+        connection::Connection,
     },
     inbox,
     lease::Lease,
@@ -160,16 +161,20 @@ impl Exchange {
             idle: self.idle,
         };
         let submitted = async || {
-            turn::submitted(&self.db, turn, &session, self.clock.now()).await
+            let now = self.clock.now();
+            if let Err(error) = turn::submitted(&self.db, turn, &session, now).await {
+                // Only a note for the operator; the transcript is what counts.
+                tracing::warn!("failed to note that the agent was asked: {error:#}");
+            }
         };
         let asking = gateway::ask::ask(&connection, &question, submitted);
         let read = |said, new_cursor| Read { session_no, old: cursor.clone(), new: new_cursor, said };
         match asking.await.context("ask the agent")? {
             Outcome::Answered { said, cursor } => {
-                self.finish(turn, End::Answered, read(said, Some(cursor)), None).await
+                self.finish(turn, End::Answered, read(said, cursor), None).await
             }
             Outcome::Silent { said, cursor } => {
-                self.finish(turn, End::Silent, read(said, Some(cursor)), None).await
+                self.finish(turn, End::Silent, read(said, cursor), None).await
             }
             Outcome::ModelFailed { said, cursor } => {
                 self.finish(turn, End::Buried("model_failed"), read(said, cursor), Some(copy::SORRY))
@@ -190,11 +195,18 @@ impl Exchange {
     }
 
     /// A connection to the person's agent, however long it takes to wake it.
-    async fn reach(&self, turn: &Turn) -> anyhow::Result<gateway::Connection> {
+    async fn reach(&self, turn: &Turn) -> anyhow::Result<Connection> {
         loop {
             let endpoint =
                 self.sandboxes.endpoint(turn.sandbox).await.context("wake a sandbox")?;
-            let connecting = self.gateways.connect(&endpoint);
+            let target = Target {
+                sandbox: endpoint.sandbox,
+                address: endpoint.address,
+                container_id: endpoint.container_id.clone(),
+                started_at: endpoint.started_at.clone(),
+                gateway_token: endpoint.gateway_token.clone(),
+            };
+            let connecting = self.gateways.connection(&target);
             let connected = tokio::select! {
                 connected = tokio::time::timeout(CONNECT_WITHIN, connecting) => connected,
                 () = self.sandboxes.lost(&endpoint) => continue,
@@ -259,7 +271,13 @@ impl Exchange {
             tracing::warn!("the turn is no longer ours");
             return Ok(Next::Over);
         }
-        let drafts = drafts(&read.said, self.messages_per_turn);
+        // After a reset of the cursor the transcript repeats what was sent before.
+        let mut drafts = outbox::without_known(&mut *tx, turn.tenant, drafts(&read.said)).await?;
+        if drafts.len() > self.messages_per_turn {
+            let over = drafts.len() - self.messages_per_turn;
+            metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
+            drafts.truncate(self.messages_per_turn);
+        }
         outbox::enqueue(&mut tx, &self.sealer, turn.tenant, Some(turn.id), &drafts, now).await?;
         if let Some(apology) = apology {
             self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology).await?;
@@ -306,7 +324,7 @@ impl Read {
 }
 
 /// What was said, as WhatsApp messages. Each carries its transcript id, so that it is sent once.
-fn drafts(said: &[Said], limit: usize) -> Vec<Draft> {
+fn drafts(said: &[Said]) -> Vec<Draft> {
     let parts = said.iter().flat_map(|said| {
         let texts = split(&to_whatsapp(&said.text), MAX_TEXT_CHARS);
         texts.into_iter().enumerate().map(|(part, text)| Draft {
@@ -315,10 +333,5 @@ fn drafts(said: &[Said], limit: usize) -> Vec<Draft> {
             text,
         })
     });
-    let mut drafts: Vec<_> = parts.collect();
-    if drafts.len() > limit {
-        metrics::counter!("clawkaka_messages_cut_total").increment((drafts.len() - limit) as u64);
-        drafts.truncate(limit);
-    }
-    drafts
+    parts.collect()
 }

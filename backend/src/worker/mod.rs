@@ -10,7 +10,7 @@ pub mod route;
 pub mod send;
 pub mod typing;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -29,12 +29,14 @@ pub enum Progress {
 }
 
 /// Runs `step` until the process stops.
-pub async fn run_loop(
+pub async fn run_loop<Step>(
     name: &'static str,
-    bell: &Notify,
-    shutdown: &Shutdown,
-    mut step: impl AsyncFnMut() -> anyhow::Result<Progress>,
-) {
+    bell: Arc<Notify>,
+    shutdown: Shutdown,
+    mut step: impl FnMut() -> Step + Send,
+) where
+    Step: Future<Output = anyhow::Result<Progress>> + Send,
+{
     while !shutdown.is_stopping() {
         // Armed before the step looks, so that a ring in between is not missed.
         let rung = bell.notified();

@@ -125,7 +125,7 @@ impl Routing {
             }
         }
         tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now)).await?;
-        outbox::release_held(db, tenant.id, now).await?;
+        outbox::release_held(&mut *db, tenant.id, now).await?;
         if self.is_over_limit(db, tenant.id, now).await? {
             self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
             return self.finish(db, id, Some(tenant.id), "over_limit", now).await;

@@ -48,7 +48,7 @@ impl Typing {
         };
         drop(db);
         let Some(line) = self.lines.get(line) else { return Ok(()) };
-        self.client.mark_read(line.as_client_line(), wamid, true).await?;
+        self.client.mark_read(line.sender(), wamid, true).await?;
         Ok(())
     }
 }

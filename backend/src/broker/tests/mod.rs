@@ -4,6 +4,7 @@
 mod answers;
 mod connections;
 mod limits;
+mod request;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

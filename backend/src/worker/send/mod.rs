@@ -98,31 +98,47 @@ impl Sending {
     pub async fn run(self: Arc<Self>, bell: Arc<Notify>, shutdown: Shutdown) {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
         let mut tend_at = Instant::now();
-        run_loop("send", &bell, &shutdown, async || {
-            if tend_at <= Instant::now() {
-                self.tend().await?;
+        run_loop("send", bell.clone(), shutdown.clone(), move || {
+            let is_due = tend_at <= Instant::now();
+            if is_due {
                 tend_at = Instant::now() + TEND_EVERY;
             }
-            let slot = tokio::select! {
-                slot = slots.clone().acquire_owned() => slot.context("wait for a free slot")?,
-                () = shutdown.stopping() => return Ok(Progress::Idle),
-            };
-            match self.claim().await? {
-                Claimed::Nothing => return Ok(Progress::Idle),
-                Claimed::Aside => {}
-                Claimed::Letter(letter) => {
-                    let (sending, bell) = (self.clone(), bell.clone());
-                    shutdown.spawn(async move {
-                        sending.send(letter).await;
-                        drop(slot);
-                        // The person's next message may be due.
-                        bell.notify_one();
-                    });
+            let (sending, slots) = (self.clone(), slots.clone());
+            let (bell, shutdown) = (bell.clone(), shutdown.clone());
+            async move {
+                if is_due {
+                    sending.tend().await?;
                 }
+                sending.start_next(slots, bell, &shutdown).await
             }
-            Ok(Progress::Worked)
         })
         .await;
+    }
+
+    /// Starts the next message that may go out, once there is a free slot for it.
+    async fn start_next(
+        self: Arc<Self>,
+        slots: Arc<Semaphore>,
+        bell: Arc<Notify>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Progress> {
+        let slot = tokio::select! {
+            slot = slots.acquire_owned() => slot.context("wait for a free slot")?,
+            () = shutdown.stopping() => return Ok(Progress::Idle),
+        };
+        match self.claim().await? {
+            Claimed::Nothing => return Ok(Progress::Idle),
+            Claimed::Aside => {}
+            Claimed::Letter(letter) => {
+                shutdown.spawn(async move {
+                    self.send(letter).await;
+                    drop(slot);
+                    // The person's next message may be due.
+                    bell.notify_one();
+                });
+            }
+        }
+        Ok(Progress::Worked)
     }
 
     async fn claim(&self) -> anyhow::Result<Claimed> {

@@ -1,0 +1,157 @@
+//! How we talk to the OpenClaw gateway inside a sandbox.
+//!
+//! `worker/deliver` asks through [`Gateways`]: at most one live connection per sandbox, made when
+//! it is needed, thrown away when its container is not the one it was made for. [`ask`] puts one
+//! question at most once, and [`ask::collect`] fetches what an assistant said of its own accord.
+//! What a sandbox sends is data to be judged, see [`protocol`].
+
+pub mod ask;
+pub mod connection;
+pub mod device;
+pub mod dial;
+mod next;
+pub mod protocol;
+pub mod transcript;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep_until},
+};
+
+use crate::{id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
+use connection::Connection;
+use device::Device;
+use dial::{DialError, dial};
+
+/// The pauses between failed dials.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Sandboxes with news that nobody has looked at yet; who misses some looks at all.
+const NEWS: usize = 1_024;
+
+/// The container we mean: an address alone may belong to another by now.
+#[derive(Clone)]
+pub struct Target {
+    pub sandbox: SandboxId,
+    pub address: SocketAddr,
+    pub container_id: String,
+    pub started_at: String,
+    pub gateway_token: SecretString,
+}
+
+/// All connections of a process.
+pub struct Gateways {
+    master: Arc<MasterKey>,
+    shutdown: Shutdown,
+    slots: Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<Slot>>>>,
+    news: broadcast::Sender<SandboxId>,
+}
+
+#[derive(Default)]
+struct Slot {
+    held: Option<Held>,
+    /// No dial before this, after a failed one.
+    next_dial: Option<Instant>,
+    pause: Duration,
+}
+
+struct Held {
+    container_id: String,
+    started_at: String,
+    connection: Connection,
+}
+
+impl Held {
+    fn is_to(&self, target: &Target) -> bool {
+        self.container_id == target.container_id
+            && self.started_at == target.started_at
+            && !self.connection.is_closed()
+    }
+}
+
+impl Gateways {
+    pub fn new(master: Arc<MasterKey>, shutdown: Shutdown) -> Self {
+        Self {
+            master,
+            shutdown,
+            slots: Mutex::default(),
+            news: broadcast::channel(NEWS).0,
+        }
+    }
+
+    /// Sandboxes in which a run ended, or to which we connected anew: time to [`ask::collect`].
+    pub fn news(&self) -> broadcast::Receiver<SandboxId> {
+        self.news.subscribe()
+    }
+
+    /// The connection to exactly this container. Dials if there is none; after a failed dial the
+    /// next caller waits, 1 s at first and up to 30 s.
+    pub async fn connection(&self, target: &Target) -> Result<Connection, DialError> {
+        let slot = self.slot(target.sandbox);
+        // Held over the dial on purpose: others who want the same sandbox get the same socket.
+        let mut slot = slot.lock().await;
+        if let Some(held) = slot.held.as_ref().filter(|held| held.is_to(target)) {
+            return Ok(held.connection.clone());
+        }
+        if let Some(old) = slot.held.take() {
+            old.connection.close();
+        }
+        if let Some(at) = slot.next_dial {
+            sleep_until(at).await;
+        }
+        let device = Device::of(&self.master, target.sandbox);
+        let (socket, hello) = match dial(target, &device).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                slot.pause = (2 * slot.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                slot.next_dial = Some(Instant::now() + slot.pause);
+                return Err(error);
+            }
+        };
+        let (news, sandbox) = (self.news.clone(), target.sandbox);
+        let tell = move || drop(news.send(sandbox));
+        let connection = Connection::start(socket, &hello, &self.shutdown, tell.clone());
+        *slot = Slot {
+            held: Some(Held {
+                container_id: target.container_id.clone(),
+                started_at: target.started_at.clone(),
+                connection: connection.clone(),
+            }),
+            ..Slot::default()
+        };
+        tell();
+        Ok(connection)
+    }
+
+    /// The container is gone: whoever waits for an answer from it hears so at once.
+    pub fn lost(&self, sandbox: SandboxId) {
+        let slot = self.slots().remove(&sandbox);
+        // A slot that is locked is being dialled; that dial ends by itself.
+        if let Some(mut slot) = slot.as_ref().and_then(|slot| slot.try_lock().ok())
+            && let Some(held) = slot.held.take()
+        {
+            held.connection.close();
+        }
+    }
+
+    fn slot(&self, sandbox: SandboxId) -> Arc<tokio::sync::Mutex<Slot>> {
+        self.slots().entry(sandbox).or_default().clone()
+    }
+
+    fn slots(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<SandboxId, Arc<tokio::sync::Mutex<Slot>>>> {
+        self.slots.lock().expect("nothing panics while holding it")
+    }
+}

@@ -1,0 +1,231 @@
+//! An engine in memory that behaves as Docker does where the reconcile loop can tell.
+
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Mutex, MutexGuard},
+};
+
+use anyhow::{bail, ensure};
+use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
+
+use crate::{
+    id::SandboxId,
+    sandbox::{
+        plan::Observed,
+        runtime::{Answer, Breach, Container, Runtime},
+        spec::Spec,
+    },
+};
+
+#[derive(Default)]
+pub struct Engine(Mutex<State>);
+
+#[derive(Default)]
+pub struct State {
+    pub containers: Vec<Container>,
+    pub volumes: Vec<SandboxId>,
+    pub breach: Option<Breach>,
+    pub leak: Option<Breach>,
+    pub refuses_to_start: bool,
+    pub image: Option<String>,
+    addresses: HashMap<String, Ipv4Addr>,
+    log: Vec<String>,
+    made: u32,
+}
+
+impl Engine {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Every change that was asked for, in order.
+    pub fn log(&self) -> Vec<String> {
+        self.state().log.clone()
+    }
+
+    pub fn of(&self, sandbox: SandboxId) -> Option<Container> {
+        let state = self.state();
+        state
+            .containers
+            .iter()
+            .find(|container| container.sandbox == sandbox)
+            .cloned()
+    }
+
+    /// The container ends by itself.
+    pub fn crash(&self, sandbox: SandboxId) {
+        let mut state = self.state();
+        let found = state
+            .containers
+            .iter_mut()
+            .find(|container| container.sandbox == sandbox);
+        let found = found.unwrap();
+        found.observed = Observed::Exited;
+        found.started_at = String::new();
+    }
+
+    fn change(&self, what: &str, id: &str, to: Observed) -> anyhow::Result<()> {
+        let mut state = self.state();
+        state.log.push(format!("{what} {id}"));
+        let address = state.addresses.get(id).copied();
+        state.made += 1;
+        let started_at = format!("2027-01-15T08:00:{:02}Z", state.made % 60);
+        let Some(found) = state
+            .containers
+            .iter_mut()
+            .find(|container| container.id == id)
+        else {
+            bail!("no container {id}");
+        };
+        let ran = matches!(found.observed, Observed::Running | Observed::Paused);
+        found.observed = to;
+        match to {
+            Observed::Running if !ran => (found.started_at, found.address) = (started_at, address),
+            Observed::Running | Observed::Paused => {}
+            _ => (found.started_at, found.address) = (String::new(), None),
+        }
+        Ok(())
+    }
+}
+
+impl Runtime for Engine {
+    fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<String>> {
+        let image = self
+            .state()
+            .image
+            .clone()
+            .unwrap_or_else(|| reference.to_owned());
+        async move { Ok(Some(image)) }.boxed()
+    }
+
+    fn ensure_network(&self) -> Answer<'_, ()> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn containers(&self) -> Answer<'_, Vec<Container>> {
+        async { Ok(self.state().containers.clone()) }.boxed()
+    }
+
+    fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>> {
+        async move {
+            let state = self.state();
+            Ok(state
+                .containers
+                .iter()
+                .find(|container| container.id == id)
+                .cloned())
+        }
+        .boxed()
+    }
+
+    fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()> {
+        async move {
+            let mut state = self.state();
+            state.made += 1;
+            let id = format!("c{}", state.made);
+            state.log.push(format!("create {id}"));
+            ensure!(
+                !state.containers.iter().any(|one| one.name == spec.name),
+                "name taken"
+            );
+            let networking = spec
+                .body
+                .networking_config
+                .clone()
+                .unwrap()
+                .endpoints_config
+                .unwrap();
+            let address = networking
+                .into_values()
+                .next()
+                .unwrap()
+                .ipam_config
+                .unwrap();
+            state
+                .addresses
+                .insert(id.clone(), address.ipv4_address.unwrap().parse().unwrap());
+            state.containers.push(Container {
+                id,
+                name: spec.name.clone(),
+                sandbox: spec.sandbox,
+                spec_hash: spec.hash.clone(),
+                observed: Observed::Created,
+                started_at: String::new(),
+                address: None,
+            });
+            if !state.volumes.contains(&spec.sandbox) {
+                state.volumes.push(spec.sandbox);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn upload<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()> {
+        async move {
+            let container = self.inspect(id).await?;
+            ensure!(!archive.is_empty(), "an empty archive");
+            ensure!(
+                container.is_some_and(|container| container.observed != Observed::Running),
+                "files were put into a running sandbox"
+            );
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        async move {
+            ensure!(!self.state().refuses_to_start, "the engine refuses");
+            self.change("start", id, Observed::Running)
+        }
+        .boxed()
+    }
+
+    fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        async move { self.change("stop", id, Observed::Exited) }.boxed()
+    }
+
+    fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        async move { self.change("pause", id, Observed::Paused) }.boxed()
+    }
+
+    fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        async move { self.change("unpause", id, Observed::Running) }.boxed()
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        async move {
+            let mut state = self.state();
+            state.log.push(format!("remove {id}"));
+            state.containers.retain(|container| container.id != id);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn volumes(&self) -> Answer<'_, Vec<SandboxId>> {
+        async { Ok(self.state().volumes.clone()) }.boxed()
+    }
+
+    fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
+        async move {
+            self.state().volumes.retain(|volume| *volume != sandbox);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn check_walls(&self) -> Answer<'_, Result<(), Breach>> {
+        async { Ok(self.state().breach.clone().map_or(Ok(()), Err)) }.boxed()
+    }
+
+    fn probe_walls<'a>(&'a self, _image: &'a str) -> Answer<'a, Result<(), Breach>> {
+        async { Ok(self.state().leak.clone().map_or(Ok(()), Err)) }.boxed()
+    }
+
+    fn changes(&self) -> BoxStream<'_, ()> {
+        stream::pending().boxed()
+    }
+}
