@@ -5,9 +5,17 @@
 //! person would see, answer as strictly as the real services where those are strict, and fail only
 //! in the ways they are told to. They never reach into the product.
 
+pub mod command;
 pub mod control;
+pub mod crowd;
+pub mod docker;
 pub mod gate;
+pub mod kill;
+pub mod logs;
 pub mod model;
+pub mod place;
+pub mod postgres;
+pub mod product;
 pub mod server;
 pub mod whatsapp;
 
@@ -18,6 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use gate::{Gates, Then};
 pub use model::Model;
+pub use place::free_ports;
+pub use product::{PATIENCE, Product, alone};
 pub use whatsapp::{Person, Whatsapp};
 
 /// Long enough for a slow machine, short enough that a hung test is noticed.

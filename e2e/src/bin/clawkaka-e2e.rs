@@ -1,0 +1,139 @@
+//! `clawkaka-e2e`: the heavy stories of the end-to-end tests, repeated, with a table of what came.
+//!
+//! Stops by itself. The exit code says whether everything was right.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Parser, Subcommand};
+use e2e::{
+    Product, crowd,
+    kill::{Case, Matrix, table},
+};
+
+/// Runs a story of the end-to-end tests again and again, on real Docker, OpenClaw and Postgres.
+///
+/// Needs what the tests need: root, Docker, nftables, the sandbox image (SANDBOX_IMAGE) and the
+/// product's binary (CLAWKAKA_BIN, or the one built beside this).
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    #[command(subcommand)]
+    story: Story,
+}
+
+#[derive(Subcommand)]
+enum Story {
+    /// Kills whatever can die and counts the answers
+    KillMatrix {
+        /// How often all cases are run, each time on a new deployment
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        repeat: u32,
+
+        /// How many people one kill hits
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
+        people: u8,
+
+        /// Only the cases with these letters, for example "dfk"
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// People write without waiting, every webhook comes more than once
+    Flood {
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        repeat: u32,
+
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=8))]
+        people: u8,
+
+        /// In all, of everybody
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5000))]
+        messages: u16,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let good = match Options::parse().story {
+        Story::KillMatrix {
+            repeat,
+            people,
+            only,
+        } => kill_matrix(repeat, people, only).await?,
+        Story::Flood {
+            repeat,
+            people,
+            messages,
+        } => flood(repeat, people, messages).await?,
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn kill_matrix(repeat: u32, people: u8, only: Option<String>) -> anyhow::Result<bool> {
+    let chosen = |case: &Case| {
+        only.as_ref()
+            .is_none_or(|only| only.contains(case.letter()))
+    };
+    let cases: Vec<_> = Case::ALL.into_iter().filter(chosen).collect();
+    let mut rounds = Vec::new();
+    for round in 1..=repeat {
+        let started = Instant::now();
+        let ended = Matrix::run(people.into(), &cases).await?;
+        let good = ended.iter().filter(|one| one.result.is_ok()).count();
+        let seconds = started.elapsed().as_secs();
+        say(&format!(
+            "round {round}: {good} of {} right in {seconds} s\n",
+            ended.len()
+        ))?;
+        rounds.push(ended);
+    }
+    say(&format!(
+        "\n{people} people hit by every kill, {repeat} rounds\n{}",
+        table(&rounds)
+    ))?;
+    Ok(rounds.iter().flatten().all(|one| one.result.is_ok()))
+}
+
+async fn flood(repeat: u32, people: u8, messages: u16) -> anyhow::Result<bool> {
+    let product = Product::start(&[]).await?;
+    let people = crowd::people(people.into());
+    let mut right = 0;
+    for round in 1..=repeat {
+        let started = Instant::now();
+        let came = crowd::flood(&product, &people, messages.into(), round as usize).await;
+        let seconds = started.elapsed().as_secs_f64();
+        match came {
+            Ok(came) => {
+                right += 1;
+                say(&format!("round {round}: {came:?} in {seconds:.1} s\n"))?;
+            }
+            Err(error) => say(&format!("round {round}: {error:?}\n"))?,
+        }
+    }
+    say(&format!(
+        "\n{right} of {repeat} rounds: every mark in one answer, in order\n"
+    ))?;
+    product.finish(&[]).await?;
+    Ok(right == repeat)
+}
+
+fn say(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Options::command().debug_assert();
+    }
+}

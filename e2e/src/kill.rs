@@ -1,0 +1,434 @@
+//! The kill matrix: whatever dies, at whatever line, everybody gets exactly one answer.
+//!
+//! Every case hits several people with one kill. Shared by the tests and by `clawkaka-e2e`.
+
+use std::{fmt, time::Duration, time::Instant};
+
+use anyhow::Context as _;
+use chrono::Utc;
+
+use crate::{
+    PATIENCE, Person, Product, Then, command, crowd,
+    docker::GATEWAY_PORT,
+    model::{At, Rule, Script},
+    whatsapp::{Fault, FaultRule},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    WhileTheContainerBoots,
+    RightAfterThe200,
+    MidTurn,
+    BeforeOurCommit,
+    GraphHoldsThenTakes,
+    GraphHoldsThenDrops,
+    GraphTookButWeDidNotStore,
+    SandboxKilled,
+    SandboxKilledTwice,
+    PostgresRestarted,
+    SocketCut,
+    ModelFails,
+}
+
+use Case::{
+    BeforeOurCommit, GraphHoldsThenDrops, GraphHoldsThenTakes, GraphTookButWeDidNotStore, MidTurn,
+    ModelFails, PostgresRestarted, RightAfterThe200, SandboxKilled, SandboxKilledTwice, SocketCut,
+    WhileTheContainerBoots,
+};
+
+impl Case {
+    /// In the order in which they are run: the first one needs people whom nobody knows yet.
+    pub const ALL: [Self; 12] = [
+        WhileTheContainerBoots,
+        RightAfterThe200,
+        MidTurn,
+        BeforeOurCommit,
+        GraphHoldsThenTakes,
+        GraphHoldsThenDrops,
+        GraphTookButWeDidNotStore,
+        SandboxKilled,
+        SandboxKilledTwice,
+        PostgresRestarted,
+        SocketCut,
+        ModelFails,
+    ];
+
+    pub fn letter(self) -> char {
+        match self {
+            RightAfterThe200 => 'a',
+            WhileTheContainerBoots => 'b',
+            MidTurn => 'c',
+            BeforeOurCommit => 'd',
+            GraphHoldsThenTakes => 'e',
+            GraphHoldsThenDrops => 'f',
+            GraphTookButWeDidNotStore => 'g',
+            SandboxKilled => 'h',
+            SandboxKilledTwice => 'i',
+            PostgresRestarted => 'j',
+            SocketCut => 'k',
+            ModelFails => 'l',
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({}) {self:?}", self.letter())
+    }
+}
+
+/// The people of one product and everything they were owed so far.
+pub struct Matrix {
+    pub product: Product,
+    pub people: Vec<Person>,
+    owed: Vec<(usize, String)>,
+}
+
+/// How a case ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub case: Case,
+    pub took: Duration,
+    pub result: anyhow::Result<()>,
+}
+
+impl Matrix {
+    pub async fn start(people: usize) -> anyhow::Result<Self> {
+        let product = Product::start(&[]).await?;
+        Ok(Self {
+            product,
+            people: crowd::people(people),
+            owed: Vec::new(),
+        })
+    }
+
+    /// Runs cases one after the other. After one that failed the rest begins anew, with people who
+    /// have been answered once, so that each case is judged for itself.
+    pub async fn run(people: usize, cases: &[Case]) -> anyhow::Result<Vec<Ended>> {
+        let mut matrix = Self::start(people).await?;
+        let mut ended = Vec::new();
+        for &case in cases {
+            if case != WhileTheContainerBoots && matrix.owed.is_empty() {
+                matrix.say("warm-up").await?;
+                matrix.exactly_one_each("warm-up").await?;
+            }
+            let started = Instant::now();
+            let mut result = matrix.case(case).await;
+            if result.is_ok() {
+                result = matrix.nothing_came_twice();
+            }
+            if let Err(error) = result {
+                let log = matrix.product.logs.tail(30);
+                result = Err(error.context(format!("the product's log:\n{log}")));
+                matrix = Self::start(people).await?;
+            }
+            ended.push(Ended {
+                case,
+                took: started.elapsed(),
+                result,
+            });
+        }
+        matrix.finish().await?;
+        Ok(ended)
+    }
+
+    /// One more message each, so that whatever came late is seen, and a last look at all of them.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.say("good-bye").await?;
+        self.exactly_one_each("good-bye").await?;
+        self.nothing_came_twice()?;
+        self.product.finish(&EXPECTED_ERRORS).await
+    }
+
+    /// Sets the case up, kills, and sees that everybody is answered once.
+    pub async fn case(&mut self, case: Case) -> anyhow::Result<()> {
+        let name = case.letter().to_string();
+        match case {
+            RightAfterThe200 => {
+                self.say(&name).await?;
+                self.kill_and_start_again().await?;
+            }
+            WhileTheContainerBoots => {
+                let since = Utc::now();
+                self.say(&name).await?;
+                self.product
+                    .docker
+                    .wait_for_event("start", 1, since, PATIENCE)
+                    .await?;
+                self.kill_and_start_again().await?;
+            }
+            MidTurn => {
+                self.say_and_hold_the_model(&name).await?;
+                self.product.kill_9().await?;
+                self.product.gates.release(&name, Then::Go);
+                self.product.start_again().await?;
+            }
+            BeforeOurCommit => self.before_our_commit(&name).await?,
+            GraphHoldsThenTakes => {
+                let hold = Fault::Hold { gate: name.clone() };
+                self.kill_while_graph(&name, hold, Then::Go).await?;
+            }
+            GraphHoldsThenDrops => {
+                let hold = Fault::Hold { gate: name.clone() };
+                self.kill_while_graph(&name, hold, Then::Drop).await?;
+            }
+            GraphTookButWeDidNotStore => {
+                let hold = Fault::HoldAnswer { gate: name.clone() };
+                self.kill_while_graph(&name, hold, Then::Drop).await?;
+            }
+            SandboxKilled => {
+                self.say_and_hold_the_model(&name).await?;
+                self.kill_all_sandboxes().await?;
+                self.product.gates.release(&name, Then::Go);
+            }
+            SandboxKilledTwice => {
+                let again = format!("{name}-again");
+                // The resumed run meets the second rule, as the first one is spent.
+                self.hold_the_model(&name, &name);
+                self.hold_the_model(&name, &again);
+                self.say(&name).await?;
+                for gate in [&name, &again] {
+                    self.reached(gate).await?;
+                    self.kill_all_sandboxes().await?;
+                    self.product.gates.release(gate, Then::Go);
+                }
+            }
+            PostgresRestarted => {
+                self.say(&name).await?;
+                self.product
+                    .model
+                    .wait_for_request(&self.mark(&name, 0), PATIENCE)
+                    .await?;
+                let restart = self.product.postgres.kill_9_and_start_again();
+                let more = self.product.all_say(&self.people, "j-more");
+                let (restarted, more) = tokio::join!(restart, more);
+                restarted?;
+                self.owed.extend(more?.into_iter().enumerate());
+                self.exactly_one_each("j-more").await?;
+            }
+            SocketCut => {
+                self.say_and_hold_the_model(&name).await?;
+                self.cut_every_socket().await?;
+                self.product.gates.release(&name, Then::Go);
+            }
+            ModelFails => {
+                let failed = self.model_fails(&name).await;
+                self.product.model.clear_program();
+                return failed;
+            }
+        }
+        let answered = self.exactly_one_each(&name).await;
+        self.product.model.clear_program();
+        self.product.whatsapp.clear_program();
+        answered
+    }
+
+    fn mark(&self, name: &str, person: usize) -> String {
+        crowd::mark(format!("{name}-{person}"))
+    }
+
+    async fn say(&mut self, name: &str) -> anyhow::Result<()> {
+        let marks = self.product.all_say(&self.people, name).await?;
+        self.owed.extend(marks.into_iter().enumerate());
+        Ok(())
+    }
+
+    async fn exactly_one_each(&self, name: &str) -> anyhow::Result<()> {
+        let marks: Vec<_> = (0..self.people.len())
+            .map(|at| self.mark(name, at))
+            .collect();
+        self.product.exactly_one_each(&self.people, &marks).await
+    }
+
+    /// Looks back at every case so far: an answer may come late and twice.
+    fn nothing_came_twice(&self) -> anyhow::Result<()> {
+        for (person, mark) in &self.owed {
+            self.product
+                .exactly_one_answer(&self.people[*person], mark)?;
+        }
+        Ok(())
+    }
+
+    async fn kill_and_start_again(&mut self) -> anyhow::Result<()> {
+        self.product.kill_9().await?;
+        self.product.start_again().await
+    }
+
+    fn hold_the_model(&self, name: &str, gate: &str) {
+        for at in 0..self.people.len() {
+            let hold = Rule::hold(gate, At::FirstToken)
+                .when(&self.mark(name, at))
+                .times(1);
+            self.product.model.program(hold);
+        }
+    }
+
+    async fn reached(&self, gate: &str) -> anyhow::Result<()> {
+        self.product
+            .gates
+            .reached(gate, self.people.len(), PATIENCE)
+            .await
+    }
+
+    /// Everybody's turn is under way, and the model has begun to speak.
+    async fn say_and_hold_the_model(&mut self, name: &str) -> anyhow::Result<()> {
+        self.hold_the_model(name, name);
+        self.say(name).await?;
+        self.reached(name).await
+    }
+
+    async fn kill_all_sandboxes(&self) -> anyhow::Result<()> {
+        let killed = self.product.docker.kill_sandboxes().await?;
+        anyhow::ensure!(
+            killed == self.people.len(),
+            "{killed} sandboxes were running"
+        );
+        Ok(())
+    }
+
+    /// The product dies between the agent's answer and the commit of it: a lock keeps it there.
+    async fn before_our_commit(&mut self, name: &str) -> anyhow::Result<()> {
+        self.say_and_hold_the_model(name).await?;
+        let mut lock = self.product.postgres.db.begin().await?;
+        sqlx::query("lock table outbox in access exclusive mode")
+            .execute(&mut *lock)
+            .await?;
+        self.product.gates.release(name, Then::Go);
+        let waiting = "select count(*) from pg_stat_activity
+                       where wait_event_type = 'Lock' and query ilike 'insert into outbox%'";
+        let people = self.people.len() as i64;
+        let all_wait = || async { Ok(self.product.postgres.count(waiting).await? == people) };
+        self.product
+            .until("every answer waits for the lock", all_wait)
+            .await?;
+        self.product.kill_9().await?;
+        lock.rollback().await?;
+        self.product.start_again().await
+    }
+
+    async fn kill_while_graph(
+        &mut self,
+        name: &str,
+        hold: Fault,
+        then: Then,
+    ) -> anyhow::Result<()> {
+        for person in &self.people {
+            self.product
+                .whatsapp
+                .program(FaultRule::from(hold.clone()).to(person));
+        }
+        self.say(name).await?;
+        self.reached(name).await?;
+        self.product.kill_9().await?;
+        self.product.gates.release(name, then);
+        self.product.start_again().await
+    }
+
+    /// The kernel closes the worker's sockets under it, as after a network that broke.
+    async fn cut_every_socket(&self) -> anyhow::Result<()> {
+        let port = format!(":{GATEWAY_PORT}");
+        for sandbox in self.product.docker.sandboxes().await? {
+            let filter = [
+                "-K",
+                "-H",
+                "-t",
+                "dst",
+                &sandbox.address,
+                "dport",
+                "=",
+                &port,
+            ];
+            let cut = command::run("ss", &filter).await?;
+            anyhow::ensure!(
+                !cut.trim().is_empty(),
+                "no socket to {} was cut",
+                sandbox.address
+            );
+        }
+        Ok(())
+    }
+
+    /// Exactly one apology each, and the next message works.
+    async fn model_fails(&mut self, name: &str) -> anyhow::Result<()> {
+        self.product.stop().await?;
+        self.product.set("TURN_DEADLINE", "45s");
+        self.product.start_again().await?;
+        let failures = [
+            ("400", Rule::fail(400)),
+            ("500", Rule::fail(500)),
+            ("stalls", Rule::hold("stall", At::FirstToken)),
+            ("empty", Rule::new(Script::Empty)),
+        ];
+        for (round, failures) in failures.chunks(self.people.len()).enumerate() {
+            self.fail_with(&format!("{name}-{round}"), failures).await?;
+        }
+        self.product.stop().await?;
+        self.product.set("TURN_DEADLINE", "");
+        self.product.start_again().await
+    }
+
+    async fn fail_with(&mut self, name: &str, failures: &[(&str, Rule)]) -> anyhow::Result<()> {
+        let people = &self.people[..failures.len()];
+        let mut before = Vec::new();
+        for (at, (person, (_, failure))) in people.iter().zip(failures).enumerate() {
+            before.push(self.product.whatsapp.chat(person).len());
+            self.product
+                .model
+                .program(failure.clone().when(&self.mark(name, at)));
+        }
+        self.product.all_say(people, name).await?;
+        for ((person, (what, _)), before) in people.iter().zip(failures).zip(&before) {
+            let waited = self
+                .product
+                .whatsapp
+                .wait_for_reply(person, before + 1, PATIENCE)
+                .await;
+            waited.with_context(|| format!("the model {what}: {}", self.product.screen(person)))?;
+        }
+        self.product.settled().await?;
+        for ((person, (what, _)), before) in people.iter().zip(failures).zip(&before) {
+            let chat = self.product.whatsapp.chat(person);
+            let said: Vec<_> = chat[*before..]
+                .iter()
+                .map(|bubble| bubble.text.as_str())
+                .collect();
+            let apologised = said.len() == 1 && said[0].starts_with("Sorry");
+            anyhow::ensure!(apologised, "the model {what}, and we said {said:?}");
+        }
+        self.product.model.clear_program();
+        self.product.gates.release("stall", Then::Drop);
+        let next = format!("{name}-next");
+        self.say(&next).await?;
+        self.exactly_one_each(&next).await
+    }
+}
+
+/// What the cases mean to cause: Postgres is killed under the product.
+const EXPECTED_ERRORS: [&str; 1] = ["Postgres"];
+
+/// One line for each case of each round.
+pub fn table(rounds: &[Vec<Ended>]) -> String {
+    let mut table = String::new();
+    for case in Case::ALL {
+        let of_case = || rounds.iter().flatten().filter(|ended| ended.case == case);
+        let (all, good) = (
+            of_case().count(),
+            of_case().filter(|one| one.result.is_ok()).count(),
+        );
+        if all > 0 {
+            let slowest = of_case()
+                .map(|one| one.took.as_secs_f64())
+                .fold(0.0, f64::max);
+            table += &format!(
+                "{:<34} {good:>3} of {all:>3} right, {slowest:5.1} s at most\n",
+                case.to_string()
+            );
+        }
+    }
+    for ended in rounds.iter().flatten() {
+        if let Err(error) = &ended.result {
+            table += &format!("\n{}: {error:?}\n", ended.case);
+        }
+    }
+    table
+}

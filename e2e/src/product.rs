@@ -1,0 +1,370 @@
+//! The product under test: the real binary in a deployment of its own, between the simulators.
+//!
+//! [`Product::start`] brings everything up; dropping it takes everything down, also when a story
+//! panics. A story that ends well calls [`Product::finish`], which looks at what every story owes:
+//! nothing left open, no error in the log, nothing private in it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use tokio::{
+    process::{Child, Command},
+    sync::{Mutex, MutexGuard},
+};
+use uuid::Uuid;
+
+use crate::{
+    Gates, Model, Person, Simulators, Whatsapp,
+    command::{self, output},
+    docker::Docker,
+    http_client,
+    logs::{Logs, has_none_of},
+    model,
+    place::{self, Place},
+    postgres::Postgres,
+    whatsapp::{self, Side},
+};
+
+/// A net under every wait, far beyond what anything takes: a story never measures time.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+/// Neither readiness nor rows tell anybody when they change.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Docker and two cores bear one story at a time.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
+}
+
+pub struct Product {
+    pub whatsapp: Whatsapp,
+    pub model: Model,
+    pub gates: Gates,
+    pub postgres: Postgres,
+    pub docker: Docker,
+    pub logs: Logs,
+    pub place: Place,
+    /// By name: what must never be seen outside the product.
+    pub secrets: Vec<(&'static str, String)>,
+    settings: Vec<(String, String)>,
+    process: Option<Child>,
+    /// Whether the story ended well; if not, whoever reads of it needs the log.
+    finished: bool,
+    /// Held up for as long as the product runs.
+    _simulators: Simulators,
+}
+
+impl Product {
+    /// Starts everything and waits until it is ready. `settings` win over the harness's own.
+    pub async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut product = Self::prepare(settings).await?;
+        product.walls("up").await?;
+        let migrate = product.command("migrate")?;
+        output(migrate, b"").await.context("migrate")?;
+        product.start_again().await?;
+        Ok(product)
+    }
+
+    /// Everything but the product itself.
+    pub async fn prepare(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let place = Place::find().await?;
+        let postgres = Postgres::start(&place.folder).await?;
+        let secret = || Uuid::new_v4().simple().to_string();
+        let master = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+        let secrets = vec![
+            ("WHATSAPP_APP_SECRET", secret()),
+            ("WHATSAPP_ACCESS_TOKEN", secret()),
+            ("WHATSAPP_VERIFICATION_TOKEN", secret()),
+            ("LLM_API_KEY", secret()),
+            ("CLAWKAKA_MASTER_KEY", BASE64_STANDARD.encode(master)),
+            ("DATABASE_URL", postgres.url()),
+        ];
+        let simulators = Simulators::start(
+            whatsapp::Settings {
+                webhook_url: format!("http://127.0.0.1:{}/whatsapp/webhook", place.port),
+                app_secret: secrets[0].1.clone(),
+                access_token: secrets[1].1.clone(),
+                ..whatsapp::Settings::default()
+            },
+            model::Settings {
+                key: secrets[3].1.clone(),
+                ..model::Settings::default()
+            },
+        )
+        .await?;
+        let mut all = settings_for(&place, &simulators);
+        all.extend(
+            secrets
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
+        );
+        let mut product = Self {
+            whatsapp: simulators.whatsapp.clone(),
+            model: simulators.model.clone(),
+            gates: simulators.gates.clone(),
+            docker: Docker {
+                deployment: place.deployment.clone(),
+            },
+            logs: Logs::at(&place.folder.join("log")),
+            place,
+            postgres,
+            secrets,
+            settings: all,
+            process: None,
+            finished: false,
+            _simulators: simulators,
+        };
+        for (name, value) in settings {
+            product.set(name, value);
+        }
+        Ok(product)
+    }
+
+    /// Changes a setting for the next start; an empty value unsets it.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            self.settings.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// The real binary, with our settings and nothing else of our environment.
+    pub fn command(&self, verb: &str) -> anyhow::Result<Command> {
+        // The product dies with us, however we die.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(binary()?)
+            .arg(verb)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Runs `walls.sh up` or `down`.
+    pub async fn walls(&self, direction: &str) -> anyhow::Result<()> {
+        let mut walls = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(WALLS));
+        walls
+            .arg(direction)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
+        output(walls, b"")
+            .await
+            .with_context(|| format!("walls {direction}"))?;
+        Ok(())
+    }
+
+    // The life of the process.
+
+    /// Starts the process and waits until web and worker are ready.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.process.is_none(), "it runs already");
+        let log = self.place.folder.join("log");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .context("open the log")?;
+        let mut serve = self.command("serve")?;
+        serve
+            .stdout(log.try_clone().context("share the log")?)
+            .stderr(log);
+        self.process = Some(serve.spawn().context("start the product")?);
+        self.wait_until_ready().await
+    }
+
+    /// Ends it as the kernel would when memory is out: no signal handler, no last word.
+    pub async fn kill_9(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.kill().await.context("kill the product")
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut process = self.process.take().context("it does not run")?;
+        let pid = process.id().context("it has ended by itself")?.to_string();
+        command::run("kill", &["-TERM", &pid]).await?;
+        let stopped = tokio::time::timeout(PATIENCE, process.wait()).await;
+        stopped
+            .context("it does not stop")?
+            .context("wait for the product")
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let http = http_client(Duration::from_secs(5))?;
+        let started = Instant::now();
+        for port in [self.place.port, self.place.port + 1] {
+            let url = format!("http://127.0.0.1:{port}/readyz");
+            loop {
+                if let Ok(response) = http.get(&url).send().await
+                    && response.status().is_success()
+                {
+                    break;
+                }
+                let process = self.process.as_mut().context("it does not run")?;
+                if let Some(status) = process.try_wait().context("look at the product")? {
+                    anyhow::bail!("it ended with {status}:\n{}", self.logs.tail(20));
+                }
+                let patient = started.elapsed() < PATIENCE;
+                anyhow::ensure!(patient, "not ready at {url}:\n{}", self.logs.tail(40));
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    // What stories look at.
+
+    /// Waits until nothing is left to do: every message routed, every turn over, every answer sent.
+    pub async fn settled(&self) -> anyhow::Result<()> {
+        let open = "select (select count(*) from inbox where done_at is null)
+                  + (select count(*) from turn where state = 'active')
+                  + (select count(*) from outbox where state in ('queued', 'sending', 'unknown'))";
+        let open = || async { Ok(self.postgres.count(open).await? == 0) };
+        self.until("everything is done", open).await
+    }
+
+    /// Waits for something in Postgres or Docker that tells nobody when it changes.
+    pub async fn until<F: Future<Output = anyhow::Result<bool>>>(
+        &self,
+        what: &str,
+        mut holds: impl FnMut() -> F,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while !holds().await? {
+            anyhow::ensure!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// What every story owes at its end. `errors` are those that it meant to cause.
+    pub async fn finish(mut self, errors: &[&str]) -> anyhow::Result<()> {
+        self.settled().await?;
+        let status = self.stop().await?;
+        anyhow::ensure!(status.success(), "it stopped with {status}");
+        self.logs.has_no_errors_but(errors)?;
+        has_none_of(
+            "the product's log",
+            self.logs.text()?.as_bytes(),
+            &self.private(),
+        )?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Every text, name, number and secret of this story.
+    pub fn private(&self) -> Vec<String> {
+        let mut private: Vec<_> = self
+            .secrets
+            .iter()
+            .map(|(_, secret)| secret.clone())
+            .collect();
+        private.push(self.postgres.password().to_owned());
+        private.extend(self.personal());
+        private
+    }
+
+    /// What people wrote and are: texts, names, numbers, user ids.
+    pub fn personal(&self) -> Vec<String> {
+        self.whatsapp.read(|state| {
+            let texts = state
+                .bubbles
+                .iter()
+                .filter(|bubble| bubble.side == Side::Person);
+            let texts = texts.map(|bubble| bubble.text.clone());
+            let people = state.people.iter().cloned();
+            let people = people.flat_map(
+                |Person {
+                     phone,
+                     user_id,
+                     name,
+                 }| [phone, user_id, name],
+            );
+            let mut all: Vec<_> = texts.chain(people.flatten()).collect();
+            all.sort();
+            all.dedup();
+            all
+        })
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        if !self.finished {
+            show(&self.logs.tail(60));
+        }
+        drop(self.process.take());
+        place::remove(&self.place.deployment);
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the test harness shows it with a failed test"
+)]
+fn show(tail: &str) {
+    eprintln!("the end of the product's log:\n{tail}");
+}
+
+const WALLS: &str = "../infra/firewall/walls.sh";
+
+/// Waits are short and limits wide, unless a story says otherwise.
+fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)> {
+    let image = std::env::var("SANDBOX_IMAGE");
+    let image = image.unwrap_or_else(|_| "clawkaka-sandbox:dev".to_owned());
+    let whatsapp = &simulators.whatsapp;
+    let settings = [
+        ("CLAWKAKA_DEPLOYMENT", place.deployment.clone()),
+        ("PORT", place.port.to_string()),
+        ("SANDBOX_SUBNET", place.subnet.clone()),
+        ("SANDBOX_UID_BASE", place.uid_base.to_string()),
+        ("SANDBOX_IMAGE", image),
+        ("LOG_FORMAT", "json".to_owned()),
+        ("WHATSAPP_API_BASE_URL", whatsapp.url()),
+        (
+            "WHATSAPP_SENDER_PHONE_NUMBER_ID",
+            whatsapp.settings().phone_number_id.clone(),
+        ),
+        ("LLM_BASE_URL", simulators.model.url()),
+        ("LLM_MODEL", "simulated".to_owned()),
+        ("SEND_UNKNOWN_WAIT", "15s".to_owned()),
+        ("LIMIT_SIGNUP_BURST", "1000".to_owned()),
+        ("LIMIT_INBOUND_PER_MINUTE", "100000".to_owned()),
+        ("LIMIT_INBOUND_PER_DAY", "100000".to_owned()),
+        ("LIMIT_WAITING", "100000".to_owned()),
+    ];
+    settings
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+}
+
+/// `CLAWKAKA_BIN`, or the one built beside this test.
+fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CLAWKAKA_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let us = std::env::current_exe().context("find this test")?;
+    // target/debug/deps/test or target/debug/command
+    let profile = us.ancestors().find(|folder| folder.join("deps").is_dir());
+    let profile = profile.context("find the build's folder")?;
+    let target = profile.parent().context("find the target folder")?;
+    let candidates = [
+        profile.to_owned(),
+        target.join("release"),
+        target.join("debug"),
+    ];
+    let found = candidates.into_iter().map(|folder| folder.join("clawkaka"));
+    found
+        .into_iter()
+        .find(|path| path.exists())
+        .context("there is no clawkaka binary: run `cargo build -p clawkaka`, or set CLAWKAKA_BIN")
+}

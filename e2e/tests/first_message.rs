@@ -1,0 +1,127 @@
+//! A stranger writes, and an OpenClaw of their own answers.
+
+use anyhow::Context as _;
+use chrono::{TimeDelta, Utc};
+use e2e::{
+    Person, Product, alone,
+    crowd::{mark, marks_in, person},
+    whatsapp::{Side, Ticks},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result<()> {
+    let _alone = alone().await;
+    let product = Product::start(&[]).await?;
+    let stranger = person(1);
+
+    let first = mark("first");
+    product
+        .says(&stranger, &format!("Good morning, please note {first}"))
+        .await?;
+    product.answered(&stranger, &first).await?;
+    product.settled().await?;
+    product.exactly_one_answer(&stranger, &first)?;
+
+    the_container_is_theirs_and_holds_the_conversation(&product, &first).await?;
+    the_wait_was_announced_once_if_it_was_long(&product, &stranger)?;
+    reading_and_typing_were_shown_and_have_ended(&product, &stranger)?;
+    what_looks_like_a_command_is_plain_text(&product, &stranger, &first).await?;
+    product.finish(&[]).await
+}
+
+async fn the_container_is_theirs_and_holds_the_conversation(
+    product: &Product,
+    mark: &str,
+) -> anyhow::Result<()> {
+    let sandboxes = product.docker.sandboxes().await?;
+    anyhow::ensure!(sandboxes.len() == 1, "{sandboxes:?}");
+    anyhow::ensure!(sandboxes[0].state == "running", "{sandboxes:?}");
+    let found = product
+        .docker
+        .exec(&sandboxes[0].id, &["grep", "-rl", mark, "/state"])
+        .await?;
+    anyhow::ensure!(!found.is_empty(), "the agent does not remember {mark}");
+    Ok(())
+}
+
+fn the_wait_was_announced_once_if_it_was_long(
+    product: &Product,
+    person: &Person,
+) -> anyhow::Result<()> {
+    let written = product.whatsapp.conversation(person)[0].at;
+    let chat = product.whatsapp.chat(person);
+    let (answer, before) = chat.split_last().context("nothing was said")?;
+    anyhow::ensure!(
+        !marks_in(&answer.text).is_empty(),
+        "{}",
+        product.screen(person)
+    );
+    // A little over the 3 s after which it is due, for the way of the answer itself.
+    let long = answer.at - written > TimeDelta::seconds(4);
+    anyhow::ensure!(before.len() <= 1, "{}", product.screen(person));
+    anyhow::ensure!(
+        before.len() == 1 || !long,
+        "no word for {}",
+        answer.at - written
+    );
+    Ok(())
+}
+
+fn reading_and_typing_were_shown_and_have_ended(
+    product: &Product,
+    person: &Person,
+) -> anyhow::Result<()> {
+    product.whatsapp.read(|state| {
+        let typing = state
+            .typing
+            .iter()
+            .filter(|spell| spell.person.is(person))
+            .count();
+        anyhow::ensure!(typing > 0, "typing was never shown");
+        anyhow::ensure!(
+            !state.is_typing(person),
+            "typing goes on: {:?} at {}",
+            state.typing,
+            Utc::now()
+        );
+        let theirs = state
+            .conversation(person)
+            .filter(|bubble| bubble.side == Side::Person);
+        let read = theirs
+            .map(|bubble| bubble.ticks)
+            .all(|ticks| ticks == Ticks::Read);
+        anyhow::ensure!(read, "a message was not marked read");
+        Ok(())
+    })
+}
+
+async fn what_looks_like_a_command_is_plain_text(
+    product: &Product,
+    person: &Person,
+    remembered: &str,
+) -> anyhow::Result<()> {
+    for (number, command) in ["/status", "/new", "/config set x 1", "/reset"]
+        .iter()
+        .enumerate()
+    {
+        let mark = mark(format!("slash-{number}"));
+        let text = format!("{command} {mark}");
+        product.says(person, &text).await?;
+        product.answered(person, &mark).await?;
+        product.settled().await?;
+        product.exactly_one_answer(person, &mark)?;
+        let asked = product.model.requests();
+        let asked = asked
+            .iter()
+            .filter(|one| one.pending.iter().any(|said| said.contains(&text)));
+        let asked: Vec<_> = asked.collect();
+        anyhow::ensure!(
+            asked.len() == 1,
+            "{text} reached the model {} times",
+            asked.len()
+        );
+        let still_known = asked[0].body.to_string().contains(remembered);
+        anyhow::ensure!(still_known, "{text} began a new conversation");
+    }
+    Ok(())
+}
