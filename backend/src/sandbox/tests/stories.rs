@@ -256,7 +256,7 @@ async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
     assert_eq!(world.engine.of(id).unwrap(), old, "just now somebody did");
     world.advance(121);
     world.settle().await;
-    assert_eq!(world.engine.of(id).unwrap().observed, Observed::Exited);
+    assert_eq!(world.engine.of(id), None);
     world.open.lock().unwrap().insert(id);
     world.settle().await;
     let new = world.engine.of(id).unwrap();
