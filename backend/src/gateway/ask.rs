@@ -14,8 +14,9 @@ use tokio::{
 use super::{
     connection::{Connection, Lost},
     next::{Memory, Step, Subject, Verdict, next_step},
-    protocol::{Abort, Chat, History, Rejection, Request, Send},
-    transcript::{self, Kind, Page, Session},
+    protocol::{Abort, Chat, Rejection, Request, Send},
+    reader::Reader,
+    transcript::{Kind, Page, Session},
 };
 use crate::id::TurnId;
 
@@ -231,42 +232,6 @@ fn judge(rejection: &Rejection) -> Refusal {
         "UNAVAILABLE" => Refusal::NotNow,
         _ if says("Retry") => Refusal::NotNow,
         _ => Refusal::Never,
-    }
-}
-
-/// Reads the transcript since the cursor, or its tail once the cursor is of no use.
-struct Reader<'a> {
-    connection: &'a Connection,
-    session: &'a str,
-    cursor: Option<&'a str>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(connection: &'a Connection, session: &'a str, cursor: Option<&'a str>) -> Self {
-        Self {
-            connection,
-            session,
-            cursor,
-        }
-    }
-
-    /// None: the gateway has no time for us now.
-    async fn read(&mut self) -> Result<Option<Page>, Lost> {
-        let Some(page) = self.read_once().await? else {
-            return Ok(None);
-        };
-        if !page.reset || self.cursor.take().is_none() {
-            return Ok(Some(page));
-        }
-        self.read_once().await
-    }
-
-    async fn read_once(&self) -> Result<Option<Page>, Lost> {
-        let request = Request::History(History::new(self.session, self.cursor));
-        match self.connection.call(&request).await? {
-            Ok(payload) => Ok(Some(transcript::page(&payload).ok_or(Lost)?)),
-            Err(_) => Ok(None),
-        }
     }
 }
 

@@ -270,7 +270,10 @@ fn response(envelope: &Envelope<'_>) -> Frame {
     let id = read::<String>(envelope.id).and_then(|id| id.parse().ok());
     if read::<bool>(envelope.ok) == Some(true) {
         let nothing = || RawValue::from_string("null".into()).expect("null is JSON");
-        return Frame::Response(id, Ok(envelope.payload.map_or_else(nothing, ToOwned::to_owned)));
+        return Frame::Response(
+            id,
+            Ok(envelope.payload.map_or_else(nothing, ToOwned::to_owned)),
+        );
     }
     Frame::Response(id, Err(rejection(envelope.error)))
 }
