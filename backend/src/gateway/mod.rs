@@ -13,6 +13,7 @@ mod next;
 pub mod protocol;
 mod reader;
 pub mod transcript;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -41,13 +41,26 @@ impl<'a> Reader<'a> {
             if page.reset && self.delta.take().is_some() {
                 continue;
             }
-            if self.delta.is_none() {
-                drop_old(&mut page.rows, self.anchor);
-            }
+            // With OpenClaw's cursor, too: ours may be ahead of it, see `add`.
+            drop_old(&mut page.rows, self.anchor);
             page.cursor = behind(&page, self.anchor);
             return Ok(Some(page));
         }
     }
+}
+
+/// Adds rows that were told by events to a page that was read before, and moves its cursor on.
+/// OpenClaw's part of the cursor stays where it was: only a reading tells the next one.
+pub fn add(page: &mut Page, told: Vec<Row>) {
+    for row in told {
+        if page.rows.iter().all(|known| known.id != row.id) {
+            page.rows.push(row);
+        }
+    }
+    let before = page.cursor.take();
+    let (anchor, delta) = split(before.as_deref().unwrap_or_default());
+    page.cursor = delta.map(str::to_owned);
+    page.cursor = behind(page, anchor);
 }
 
 fn split(cursor: &str) -> (Option<&str>, Option<&str>) {
@@ -112,6 +125,13 @@ mod tests {
         assert_eq!(behind(&page(), None).as_deref(), Some("b D"));
         assert_eq!(behind(&Page::default(), Some("z")).as_deref(), Some("z"));
         assert_eq!(behind(&Page::default(), None), None);
+        let mut told = page();
+        told.cursor = Some("b D".into());
+        add(
+            &mut told,
+            vec![row("b", Kind::Hidden), row("d", Kind::Said("!".into()))],
+        );
+        assert_eq!((told.cursor.as_deref(), told.rows.len()), (Some("d D"), 4));
         assert_eq!(split("b D"), (Some("b"), Some("D")));
         assert_eq!(split("z"), (Some("z"), None));
         assert_eq!(split(""), (None, None));

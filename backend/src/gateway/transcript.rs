@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::protocol::{lenient, read, word};
+use super::wire::{lenient, read, word};
 
 /// One message of an assistant; the rest of a longer one is cut off. A model is kept to 8,000
 /// tokens, so only a sandbox gone wrong gets here.
@@ -182,8 +182,8 @@ fn session(info: Info, pending: Pending) -> Session {
     }
 }
 
-/// A row with a cursor is wrapped, one without is not.
-fn row(raw: &RawValue) -> Option<Row> {
+/// A row with a cursor, or told by an event, is wrapped; one of a tail is not.
+pub fn row(raw: &RawValue) -> Option<Row> {
     #[derive(Deserialize)]
     struct Wrapped {
         message: Box<RawValue>,

@@ -10,7 +10,9 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     gateway::{
         device::Device,
-        protocol::{Abort, Challenge, Connect, Frame, History, Request, Send, decode, hello},
+        protocol::{
+            Abort, Challenge, Connect, Frame, History, Request, Send, Subscribe, decode, hello,
+        },
         transcript,
     },
     id::SandboxId,
@@ -78,6 +80,8 @@ fn every_frame_we_send_fits_the_schema() {
         &Request::History(History::new("main-1", Some("c"))),
         "ChatHistoryParams",
     );
+    let subscribe = Request::Subscribe(Subscribe { key: "main-1" });
+    assert_sendable(&subscribe, "SessionsMessagesSubscribeParams");
     assert_sendable(&Request::Abort(Abort::new("main-1")), "SessionsAbortParams");
 }
 

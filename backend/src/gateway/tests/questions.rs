@@ -77,6 +77,40 @@ async fn a_plain_question_costs_one_look_one_send_and_one_look() {
 }
 
 #[tokio::test]
+async fn an_answer_told_by_events_needs_no_second_look() {
+    let target = gateway(|_, mut server| {
+        Box::pin(async move {
+            server.let_in().await;
+            let (id, _) = expect(&mut server, "chat.history").await;
+            server.answer(&id, page(&[], false)).await;
+            let (id, params) = expect(&mut server, "chat.send").await;
+            let key = params["idempotencyKey"].as_str().unwrap();
+            server.answer(&id, json!({ "status": "started" })).await;
+            for row in [asked(key), answered("a1")] {
+                let told = json!({ "sessionKey": "agent:main:main-1", "message": row });
+                server.event("session.message", told).await;
+            }
+            server.chat("r", "final").await;
+            server.hold().await;
+        })
+    })
+    .await;
+    let connection = connect(&target).await;
+    let outcome = ask(
+        &connection,
+        &question(TurnId::new(), Some("u0 C")),
+        async || (),
+    )
+    .await;
+    let said = vec![Said {
+        id: "a1".into(),
+        text: "hi".into(),
+    }];
+    let cursor = Some("a1 D".into());
+    assert_eq!(outcome.unwrap(), Outcome::Answered { said, cursor });
+}
+
+#[tokio::test]
 async fn after_a_reset_what_was_told_before_is_not_told_again() {
     let target = gateway(|_, mut server| {
         Box::pin(async move {
