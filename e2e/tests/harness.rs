@@ -14,11 +14,18 @@ async fn a_cluster_is_the_same_after_it_was_killed_and_what_dead_runs_left_is_go
     let left = format!("ck-test-{NOBODY}-0");
     let label = format!("clawkaka.deployment={left}");
     command::run("docker", &["volume", "create", "--label", &label, &left]).await?;
-    command::run("nft", &["add", "table", "inet", &format!("clawkaka_{left}")]).await?;
+    command::run(
+        "nft",
+        &["add", "table", "inet", &format!("clawkaka_{left}")],
+    )
+    .await?;
     fs::create_dir_all(std::env::temp_dir().join(&left))?;
 
     let place = Place::find().await?;
-    anyhow::ensure!(!std::env::temp_dir().join(&left).exists(), "a folder was left");
+    anyhow::ensure!(
+        !std::env::temp_dir().join(&left).exists(),
+        "a folder was left"
+    );
     let tables = command::run("nft", &["list", "tables"]).await?;
     anyhow::ensure!(!tables.contains(&left), "walls were left");
     let filter = format!("label={label}");
@@ -26,16 +33,26 @@ async fn a_cluster_is_the_same_after_it_was_killed_and_what_dead_runs_left_is_go
     anyhow::ensure!(volumes.is_empty(), "a volume was left");
 
     let postgres = Postgres::start(&place.folder).await?;
-    sqlx::query("create table kept as select 7::bigint as number").execute(&postgres.db).await?;
+    sqlx::query("create table kept as select 7::bigint as number")
+        .execute(&postgres.db)
+        .await?;
     postgres.kill_9_and_start_again().await?;
-    anyhow::ensure!(postgres.count("select number from kept").await? == 7, "it was lost");
+    anyhow::ensure!(
+        postgres.count("select number from kept").await? == 7,
+        "it was lost"
+    );
     let dump = postgres.dump().await?;
-    anyhow::ensure!(e2e::logs::contains(&dump, b"PostgreSQL database dump"), "no dump");
+    anyhow::ensure!(
+        e2e::logs::contains(&dump, b"PostgreSQL database dump"),
+        "no dump"
+    );
     let data = place.folder.join("postgres/data");
     drop(postgres);
     e2e::place::remove(&place.deployment);
     anyhow::ensure!(!data.exists(), "the cluster was left");
-    let running = Command::new("pgrep").args(["-f", &data.to_string_lossy()]).output()?;
+    let running = Command::new("pgrep")
+        .args(["-f", &data.to_string_lossy()])
+        .output()?;
     anyhow::ensure!(running.stdout.is_empty(), "a server was left");
     Ok(())
 }
