@@ -8,7 +8,7 @@
 use std::{fmt, str::FromStr};
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 };
 
 const DELIVERED: i16 = 2;
+/// Long enough for every passing trouble, far shorter than a message's life.
+const POISON_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// What we give WhatsApp with every send, and get back with every receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,13 +121,17 @@ pub async fn accepted(
 }
 
 /// Every receipt that arrived before this has been recorded: what still lies in the inbox has not.
+/// A row that `route` has put off for [`POISON_AFTER`] will never be, and must not stop the repeats
+/// of everybody else's messages.
 pub async fn read_until(
     db: impl PgExecutor<'_>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<DateTime<Utc>> {
     let oldest = sqlx::query_scalar!(
         "select min(received_at) from inbox
-         where done_at is null and tenant_id is null and kind = 'status'",
+         where done_at is null and tenant_id is null and kind = 'status'
+           and (run_after <= received_at or received_at > $1)",
+        now - POISON_AFTER,
     )
     .fetch_one(db)
     .await

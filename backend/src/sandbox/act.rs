@@ -41,11 +41,11 @@ impl Task {
         }
     }
 
-    /// A container with our label that belongs to no sandbox.
-    pub fn orphan(container: Container) -> Self {
+    /// A container with our label of which we know no more than that.
+    pub fn unknown(step: Step, container: Container) -> Self {
         Self {
             sandbox: container.sandbox,
-            step: Step::Remove,
+            step,
             row: None,
             container: Some(container),
             spec: None,

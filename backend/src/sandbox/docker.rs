@@ -40,6 +40,9 @@ const INSPECT_AT_ONCE: usize = 8;
 /// The event stream is opened again so long after it broke.
 const EVENTS_RETRY: Duration = Duration::from_secs(1);
 
+/// The events that change what a pass sees.
+const CHANGES: [&str; 5] = ["start", "die", "pause", "unpause", "destroy"];
+
 /// One deployment on one Docker engine.
 pub struct Docker {
     pub engine: Engine,
@@ -310,7 +313,8 @@ impl Runtime for Docker {
     }
 
     fn changes(&self) -> BoxStream<'_, ()> {
-        let filters = self.filters(&[]);
+        let mut filters = self.filters(&[]);
+        filters.insert("event".to_owned(), CHANGES.map(str::to_owned).to_vec());
         let options = EventsOptionsBuilder::default().filters(&filters).build();
         stream::repeat(options)
             .flat_map(|options| {

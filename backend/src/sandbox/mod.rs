@@ -139,10 +139,10 @@ impl Sandboxes {
                 .get(&id)
                 .filter(|seen| seen.open)
                 .cloned();
-            if let Some(seen) = seen {
-                if self.still_runs(&seen).await? {
-                    return Ok(self.endpoint_of(id, seen));
-                }
+            if let Some(seen) = seen
+                && self.still_runs(&seen).await?
+            {
+                return Ok(self.endpoint_of(id, seen));
             }
             self.wake();
             view.changed().await?;
@@ -185,13 +185,7 @@ impl Sandboxes {
     /// The gateway behind this endpoint answered, authenticated.
     pub async fn ready(&self, endpoint: &Endpoint) -> anyhow::Result<()> {
         let run = (endpoint.container_id.clone(), endpoint.started_at.clone());
-        let current = self
-            .0
-            .view
-            .borrow()
-            .get(&endpoint.sandbox)
-            .is_some_and(|seen| seen.is(endpoint));
-        if !current {
+        if !self.is_current(endpoint) {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
@@ -205,7 +199,8 @@ impl Sandboxes {
     /// again after a pause. The volume stays.
     pub async fn broken(&self, endpoint: &Endpoint, why: &'static str) -> anyhow::Result<()> {
         let (id, container) = (endpoint.sandbox, &endpoint.container_id);
-        if !self.notes().condemned.insert(container.clone()) {
+        // Late news of a container that is gone condemns nobody; neither does the same news twice.
+        if !self.is_current(endpoint) || !self.notes().condemned.insert(container.clone()) {
             return Ok(());
         }
         tracing::warn!(sandbox.id = %id, container.id = container, "sandbox is broken: {why}");
@@ -215,6 +210,12 @@ impl Sandboxes {
         row::fail(&mut conn, id, now, act::backoff).await?;
         self.wake();
         Ok(())
+    }
+
+    fn is_current(&self, endpoint: &Endpoint) -> bool {
+        let view = self.0.view.borrow();
+        view.get(&endpoint.sandbox)
+            .is_some_and(|seen| seen.is(endpoint))
     }
 
     /// Wakes the reconcile loop now: somebody has work for a sandbox.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
@@ -30,6 +31,8 @@ const BOOT_LASTS: TimeDelta = TimeDelta::seconds(120);
 const QUIET_AFTER: TimeDelta = TimeDelta::minutes(2);
 /// Slots to free and volumes to report are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// What Postgres gets within a pass. Fallen walls must not wait for a database that is down.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub async fn run(sandboxes: Sandboxes, shutdown: Shutdown) {
     tokio::join!(
@@ -89,7 +92,6 @@ async fn hints(sandboxes: &Sandboxes, shutdown: &Shutdown) {
         tokio::select! {
             Some(()) = changes.next() => sandboxes.wake(),
             () = shutdown.stopping() => return,
-            else => return shutdown.stopping().await,
         }
     }
 }
@@ -115,10 +117,14 @@ impl Sandboxes {
         };
         metrics::gauge!("clawkaka_walls_standing").set(u8::from(walls == Walls::Standing));
 
-        let open_turns = (parts.open_turns)().await?;
-        let ids: HashSet<_> = containers.iter().map(|found| found.sandbox).collect();
-        let ids: Vec<_> = ids.union(&open_turns).copied().collect();
-        let rows = row::list(&parts.pool, &ids).await?;
+        let (open_turns, rows) = match self.ask_tables(&containers).await {
+            Ok(answer) => answer,
+            Err(error) if walls == Walls::Fallen => {
+                tracing::warn!("failed to {error:#}; walls have fallen, so all are paused");
+                return Ok(self.pause_all(containers));
+            }
+            Err(error) => return Err(error),
+        };
         let images = self.images(&rows).await?;
 
         let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
@@ -133,7 +139,10 @@ impl Sandboxes {
             .collect();
         self.publish(&rows, &own, walls);
 
-        let mut tasks: Vec<_> = orphans.into_iter().map(Task::orphan).collect();
+        let mut tasks: Vec<_> = orphans
+            .into_iter()
+            .map(|one| Task::unknown(Step::Remove, one))
+            .collect();
         let mut room = self.room(&own, now);
         let mut rows: Vec<_> = rows.into_values().collect();
         rows.sort_by_key(|row| row.id);
@@ -165,6 +174,37 @@ impl Sandboxes {
         tasks.retain(|task| !busy.contains(&task.sandbox));
         self.claim(&mut tasks);
         Ok(tasks)
+    }
+
+    /// The sandboxes with open turns, and the rows of all that matter now.
+    async fn ask_tables(
+        &self,
+        containers: &[Container],
+    ) -> anyhow::Result<(HashSet<SandboxId>, Vec<Row>)> {
+        let parts = &self.0.parts;
+        let answer = async {
+            let open_turns = (parts.open_turns)().await?;
+            let ids: HashSet<_> = containers.iter().map(|found| found.sandbox).collect();
+            let ids: Vec<_> = ids.union(&open_turns).copied().collect();
+            let rows = row::list(&parts.pool, &ids).await?;
+            Ok((open_turns, rows))
+        };
+        tokio::time::timeout(TABLE_TIMEOUT, answer)
+            .await
+            .context("ask the tables in time")?
+    }
+
+    /// Without knowing anything of them.
+    fn pause_all(&self, containers: Vec<Container>) -> Vec<Task> {
+        let running = containers
+            .into_iter()
+            .filter(|one| one.observed == Observed::Running);
+        let mut tasks: Vec<_> = running.map(|one| Task::unknown(Step::Pause, one)).collect();
+        self.0
+            .view
+            .send_modify(|view| view.values_mut().for_each(|seen| seen.open = false));
+        self.claim(&mut tasks);
+        tasks
     }
 
     fn facts(

@@ -219,7 +219,8 @@ pub async fn gone(
 }
 
 /// Frees slots that have rested. A row that others still refer to stays, and its slot with it,
-/// until they are swept: one statement per row, so that it holds up no other.
+/// until they are swept: one statement per row, outside of any transaction, so that it holds up no
+/// other.
 pub async fn free_slots(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let rested = sqlx::query_scalar!(
         r#"select id as "id: SandboxId" from sandbox where gone_at < $1"#,

@@ -171,7 +171,7 @@ async fn an_error_of_the_provider_is_passed_on_short_and_costs_nothing(db: PgPoo
     world.will_answer((StatusCode::BAD_GATEWAY, "<html>nginx</html>"));
     let error = error_of(world.call(request()).await).await;
     assert_eq!(error.2, "the model provider answered 502");
-    world.will_answer((StatusCode::FOUND, [("location", "http://127.0.0.1:1/")]));
+    world.will_answer((StatusCode::FOUND, [("location", "/api/v1/elsewhere")]));
     assert_eq!(world.call(request()).await.status(), 502);
     assert_eq!(world.usage().await, vec![(0, "final".to_owned()); 6]);
 }

@@ -114,7 +114,9 @@ async fn calls_at_the_same_moment_cannot_share_what_is_left_for_one(db: PgPool) 
         tokens_per_day: 10_000,
         calls_per_turn: 30,
     };
-    let reserved = join_all((0..8).map(async |_| {
+    // All open before the first one asks, or they would come one after the other by themselves.
+    let open = join_all((0..4).map(async |_| world.db.begin().await.unwrap())).await;
+    let reserved = join_all(open.into_iter().map(async |mut tx| {
         let call = usage::Call {
             id: CallId::new(),
             sandbox,
@@ -123,7 +125,6 @@ async fn calls_at_the_same_moment_cannot_share_what_is_left_for_one(db: PgPool) 
             tokens: 100,
             turn_since: now,
         };
-        let mut tx = world.db.begin().await.unwrap();
         let reserved = usage::reserve(&mut tx, &call, &llm, now).await.unwrap();
         tx.commit().await.unwrap();
         reserved

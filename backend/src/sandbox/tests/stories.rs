@@ -186,6 +186,19 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
+async fn fallen_walls_pause_all_even_while_the_database_is_down(pool: PgPool) {
+    let world = World::new(pool);
+    let id = world.wanted(10).await;
+    world.settle().await;
+    world.pool.close().await;
+    assert!(world.sandboxes.pass().await.is_err());
+    world.engine.state().breach = Some("the table is gone".to_owned());
+    world.pass().await;
+    assert_eq!(world.engine.of(id).unwrap().observed, Observed::Paused);
+    assert!(world.sandboxes.endpoint(id).now_or_never().is_none());
+}
+
+#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
 async fn without_the_lease_nothing_is_touched(pool: PgPool) {
     let world = World::new(pool);
     let id = world.wanted(10).await;

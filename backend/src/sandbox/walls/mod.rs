@@ -41,6 +41,7 @@ async fn output(tool: &str, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("{tool} did not end within {TOOL_TIMEOUT:?}"))?
         .with_context(|| format!("run {tool}"))?;
     let complaint = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "{tool}: {}", complaint.trim());
+    let complaint = complaint.lines().next().unwrap_or_default();
+    ensure!(done.status.success(), "{tool}: {complaint}");
     Ok(done.stdout)
 }

@@ -13,7 +13,8 @@ const dial = ({ host, port }) =>
       socket.destroy();
       resolve({ host, port, answer });
     };
-    socket.setTimeout(PATIENCE_MS, () => end("silent"));
+    // Timers run before events: on a starved machine the answer may lie there unread.
+    socket.setTimeout(PATIENCE_MS, () => setImmediate(() => setImmediate(end, "silent")));
     socket.once("connect", () => end("open"));
     socket.once("error", ({ code }) => end(code === "ECONNREFUSED" || code === "ECONNRESET" ? "refused" : "silent"));
   });

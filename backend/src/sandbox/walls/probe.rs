@@ -94,31 +94,30 @@ async fn attempt(
         tried.len() == targets.len() + 1,
         "the probe did not try everything"
     );
-    Ok(judge(
+    for Tried { host, port, answer } in &tried {
+        tracing::debug!(host, port, answer, "probe of the walls");
+    }
+    judge(
         &tried,
         &layout.bridge_address().to_string(),
         layout.broker_port,
-    ))
+    )
 }
 
-fn judge(tried: &[Tried], bridge: &str, broker: u16) -> Result<(), Breach> {
-    for one in tried {
-        let reached = one.answer != "silent";
-        let is_broker = one.host == bridge && one.port == broker;
-        let Tried { host, port, answer } = one;
-        tracing::debug!(host, port, answer, "probe of the walls");
-        if reached && !is_broker {
-            return Err(format!(
-                "from inside, {host} port {port} is reached ({answer})"
-            ));
-        }
-        if !reached && is_broker {
-            return Err(format!(
-                "from inside, the broker ({host} port {port}) is not reached"
-            ));
-        }
-    }
-    Ok(())
+/// When not even the broker is reached, silence shows nothing: the probe could not be made.
+fn judge(tried: &[Tried], bridge: &str, broker: u16) -> anyhow::Result<Result<(), Breach>> {
+    let is_broker = |one: &&Tried| one.host == bridge && one.port == broker;
+    let reached = |one: &&Tried| one.answer != "silent";
+    ensure!(
+        tried.iter().filter(is_broker).any(|one| reached(&one)),
+        "reach the broker's port from inside"
+    );
+    let leak = tried.iter().filter(reached).find(|one| !is_broker(one));
+    Ok(leak.map_or(Ok(()), |Tried { host, port, answer }| {
+        Err(format!(
+            "from inside, {host} port {port} is reached ({answer})"
+        ))
+    }))
 }
 
 /// Everything to try: the neighbour, every address of this host, the world; and the broker.
@@ -227,4 +226,38 @@ async fn script_output(docker: &Docker, name: &str) -> anyhow::Result<String> {
         .try_collect::<Vec<_>>();
     let logs = bounded("read the probe's answer", READ_TIMEOUT, logs).await?;
     Ok(logs.iter().map(ToString::to_string).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(neighbour: &str, broker: &str) -> [Tried; 2] {
+        let tried = |host: &str, port, answer: &str| Tried {
+            host: host.to_owned(),
+            port,
+            answer: answer.to_owned(),
+        };
+        [
+            tried("10.77.0.2", 18_789, neighbour),
+            tried("10.77.0.1", 3005, broker),
+        ]
+    }
+
+    #[test]
+    fn only_silence_shows_a_wall_and_only_when_the_broker_answers() {
+        let judge = |neighbour, broker| judge(&tried(neighbour, broker), "10.77.0.1", 3005);
+        assert_eq!(judge("silent", "open").unwrap(), Ok(()));
+        assert_eq!(
+            judge("silent", "refused").unwrap(),
+            Ok(()),
+            "no broker is up yet"
+        );
+        assert!(judge("open", "open").unwrap().is_err());
+        assert!(
+            judge("refused", "open").unwrap().is_err(),
+            "the packet came through"
+        );
+        assert!(judge("silent", "silent").is_err(), "it could not be made");
+    }
 }

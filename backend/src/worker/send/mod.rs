@@ -253,6 +253,12 @@ impl Sending {
         answer: &Result<Accepted, Refusal>,
     ) -> anyhow::Result<()> {
         let (post, now) = (letter.post, self.clock.now());
+        // On its own and first: `route` may hold the line while it waits for this row.
+        if let Err(refusal) = answer
+            && let Some(pause) = refusal.decide(post.id, post.attempt).line
+        {
+            line::stop(&self.db, letter.line, pause, &refusal.reason(), now).await?;
+        }
         let mut tx = self
             .db
             .begin()
@@ -268,9 +274,6 @@ impl Sending {
                 let reason = refusal.reason();
                 let ours =
                     result::finish(&mut tx, self.worker, post, decision.row, &reason, now).await?;
-                if let Some(pause) = decision.line {
-                    line::stop(&mut *tx, letter.line, pause, &reason, now).await?;
-                }
                 match decision.row {
                     _ if !ours => "settled_by_receipt",
                     Verdict::Retry(_) => "retry",

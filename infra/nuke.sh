@@ -1,0 +1,146 @@
+#!/bin/bash
+# Removes one deployment from this machine: only what carries its name, and never certificates.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for piece in say settings machine docker postgres process walls; do
+  # shellcheck source=/dev/null
+  source "$ROOT/infra/lib/$piece.sh"
+done
+
+usage() {
+  cat <<'END'
+./infra/nuke.sh [--yes] [--images]
+
+Removes the deployment CLAWKAKA_DEPLOYMENT (clawkaka): its processes, sandboxes with everything in them, networks,
+walls, database, logs and secrets. Says what it found and asks for the deployment's name first.
+
+  --yes      do not ask
+  --images   also the sandbox image, which other deployments may use too
+
+What stays: packages, Docker, the build in target/, a database of your own that DATABASE_URL names, and everything
+without our label, Caddy's certificates among it.
+END
+}
+
+# What up.sh keeps in the state folder. Named one by one, so that a wrong CLAWKAKA_STATE loses nothing else.
+readonly KEPT=(postgres postgres-socket logs run settings.env settings.env.new)
+
+main() {
+  local ask=yes images=no
+  for option in "$@"; do
+    case $option in
+      --yes) ask=no ;;
+      --images) images=yes ;;
+      --help | -h) usage && exit ;;
+      *) usage >&2 && die "there is no option \"$option\"." ;;
+    esac
+  done
+  need_root
+  name_deployment
+  if command -v docker >/dev/null && ! docker_answers; then
+    die "the Docker engine does not answer, so its containers cannot be removed: start it, then run this again."
+  fi
+  if [[ -d $STATE/run ]]; then lock_deployment; fi
+  local found
+  found=$(list "$images")
+  if [[ -z $found ]]; then
+    echo "There is nothing of \"$CLAWKAKA_DEPLOYMENT\" on this machine."
+    exit
+  fi
+  printf 'This removes, for good, of the deployment "%s":\n%s\n' "$CLAWKAKA_DEPLOYMENT" "$found"
+  if [[ $ask == yes ]]; then confirm; fi
+  remove "$images"
+}
+
+confirm() {
+  local answer
+  read -r -p "Write the deployment's name to go on: " answer || true
+  [[ $answer == "$CLAWKAKA_DEPLOYMENT" ]] || die "that is not \"$CLAWKAKA_DEPLOYMENT\": nothing was removed."
+}
+
+# One line per thing.
+list() {
+  local name entry pid
+  for name in serve simulator; do
+    if pid=$(running "$name"); then echo "  process    $name (pid $pid)"; fi
+  done
+  if command -v docker >/dev/null; then list_docker "$1" | sed 's/^/  /'; fi
+  if [[ -f /etc/systemd/system/$(walls_unit) ]]; then echo "  unit       $(walls_unit)"; fi
+  if walls_stand; then echo "  walls      nftables table inet clawkaka_$CLAWKAKA_DEPLOYMENT"; fi
+  for entry in "${KEPT[@]}"; do
+    if [[ -e $STATE/$entry ]]; then echo "  files      $STATE/$entry"; fi
+  done
+}
+
+list_docker() {
+  docker ps -a --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'container  {{.Names}} ({{.Status}})'
+  docker volume ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'volume     {{.Name}}'
+  docker network ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'network    {{.Name}}'
+  if [[ $1 == yes ]]; then
+    docker images --filter label=clawkaka.image=sandbox --format 'image      {{.Repository}}:{{.Tag}}'
+  fi
+}
+
+# Our processes first, so that nobody makes again what we remove; the walls after the last sandbox.
+remove() {
+  stop serve
+  stop simulator
+  echo "Removed: processes"
+  if command -v docker >/dev/null; then remove_from_docker "$1"; fi
+  forget_walls_at_boot
+  if walls_stand; then remove_walls; fi
+  if [[ -d $STATE/postgres ]]; then stop_postgres "$STATE"; fi
+  remove_files
+  echo "Nothing of \"$CLAWKAKA_DEPLOYMENT\" is left on this machine."
+  if is_set DATABASE_URL; then
+    echo "Kept: the database of your own that DATABASE_URL names. Drop it yourself."
+  fi
+}
+
+remove_from_docker() {
+  our_containers "$CLAWKAKA_DEPLOYMENT" | removed_by containers docker rm -f
+  our_volumes "$CLAWKAKA_DEPLOYMENT" | removed_by volumes docker volume rm -f
+  our_networks "$CLAWKAKA_DEPLOYMENT" | removed_by networks docker network rm
+  if [[ $1 == yes ]]; then remove_images; fi
+}
+
+remove_images() {
+  local image
+  for image in $(our_images); do
+    if [[ -n $(docker ps -aq --filter "ancestor=$image") ]]; then
+      echo "Kept: image $image, which a container of another deployment uses"
+    else
+      docker rmi -f "$image" >/dev/null && echo "Removed: image $image"
+    fi
+  done
+}
+
+# removed_by <what> <command…>: reads ids.
+removed_by() {
+  local what=$1 ids
+  shift
+  mapfile -t ids
+  ((${#ids[@]})) || return 0
+  "$@" "${ids[@]}" >/dev/null || die "not all $what could be removed: run this again."
+  echo "Removed: ${#ids[@]} $what"
+}
+
+remove_walls() {
+  "$WALLS" down >/dev/null 2>&1 || true
+  if walls_stand; then nft delete table inet "clawkaka_$CLAWKAKA_DEPLOYMENT"; fi
+  echo "Removed: walls"
+}
+
+remove_files() {
+  local entry
+  for entry in "${KEPT[@]}"; do
+    if [[ -e $STATE/$entry ]]; then
+      rm -rf "${STATE:?}/$entry"
+      echo "Removed: $STATE/$entry"
+    fi
+  done
+  rmdir "$STATE" 2>/dev/null || true
+}
+
+main "$@"

@@ -1,0 +1,147 @@
+#!/bin/bash
+# The repository's rules that no compiler checks. Each complaint names the place. With a database address as its
+# argument (all migrations applied), also that every table and column says what it is for.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+complaints=0
+
+complain() {
+  echo "$1"
+  complaints=$((complaints + 1))
+}
+
+# A table's rows change in one place only, so that one file shows all that can happen to them.
+owners() {
+  cat <<'END'
+worker          lease.rs
+presence        presence.rs
+line            line.rs
+tenant          tenant/mod.rs
+tenant_address  tenant/address.rs
+sandbox         sandbox/row.rs
+turn            turn.rs
+inbox           inbox.rs
+outbox          outbox/
+receipt         receipt.rs
+usage           broker/usage.rs
+END
+}
+
+sources() { find backend e2e -name '*.rs' -not -path '*/target/*' | sort; }
+
+short_files() {
+  local file lines
+  while read -r file; do
+    lines=$(wc -l <"$file")
+    ((lines < 400)) || complain "$file has $lines lines: files stay under 400, so that each can be read in one sitting."
+  done < <(sources)
+}
+
+headers() {
+  local file
+  while read -r file; do
+    [[ $(head -n 1 "$file") == '//! '* ]] || complain "$file does not begin by saying what it is for (//! …)."
+  done < <(sources)
+}
+
+# Statements that write, outside tests: "path:table".
+writes() {
+  find backend/src -name '*.rs' -not -path '*/tests/*' -not -name tests.rs | sort | while read -r file; do
+    sed '/^#\[cfg(test)\]$/,$d' "$file" |
+      grep -oE '(insert into|delete from|"update|^ *update) [a-z_]+' | sed "s#.* #${file#backend/src/}:#" || true
+  done | sort -u
+}
+
+one_owner_per_table() {
+  local file table owner
+  while IFS=: read -r file table; do
+    owner=$(owners | awk -v table="$table" '$1 == table {print $2}')
+    if [[ -z $owner ]]; then
+      complain "backend/src/$file writes to \"$table\", which has no owner: name one in infra/tidy.sh."
+    elif [[ $file != "$owner"* ]]; then
+      complain "backend/src/$file writes to the table \"$table\": only backend/src/$owner may."
+    fi
+  done < <(writes)
+}
+
+# README's map: the first word of each line of the block under "## The tree".
+map() {
+  awk '/^## /{inside = ($0 == "## The tree")} /^```/{block = !block; next} inside && block && NF {print $1}' README.md
+}
+
+# What a reader finds at the top, and the stations of the product.
+stations() {
+  local entry
+  for entry in * backend/src/*; do
+    case $entry in
+      target | backend | Cargo.* | README.md | LICENSE | rustfmt.toml | backend/src/tests) ;;
+      *) if [[ -d $entry ]]; then echo "$entry/"; else echo "$entry"; fi ;;
+    esac
+  done
+}
+
+map_is_true() {
+  local entry
+  while read -r entry; do
+    [[ -e $entry ]] || complain "README.md's map names $entry, which does not exist."
+  done < <(map)
+  while read -r entry; do
+    map | grep -qxF "$entry" || complain "README.md's map does not name $entry."
+  done < <(stations)
+}
+
+# Whoever installs chooses the registry; every package says what it must be.
+package_lock() {
+  local lock=sandbox-image/package-lock.json without
+  [[ -f $lock ]] || return 0
+  if grep -q '"resolved": "http' "$lock"; then
+    complain "$lock names a registry's host: npm install --package-lock-only with omit-lockfile-registry-resolved=true"
+  fi
+  without=$(jq -r '.packages | to_entries[] | select(.key != "" and .value.link != true and .value.integrity == null) | .key' "$lock")
+  [[ -z $without ]] || complain "$lock has packages without integrity: $without"
+  if [[ $(jq -S .dependencies sandbox-image/package.json) != $(jq -S '.packages[""].dependencies' "$lock") ]]; then
+    complain "$lock is not that of sandbox-image/package.json: run npm install --package-lock-only there."
+  fi
+}
+
+# They run in the order of their numbers, on every machine.
+migrations_are_numbered() {
+  local expected=1 file
+  for file in migrations/*; do
+    [[ $file == migrations/$(printf %04d "$expected")_*.sql ]] ||
+      complain "$file: migrations are named $(printf %04d "$expected")_<story>.sql, without gaps."
+    expected=$((expected + 1))
+  done
+}
+
+commented_tables() {
+  local uncommented what
+  uncommented=$(psql "$1" -XqAt -v ON_ERROR_STOP=1 <<'END'
+select 'the table ' || c.relname from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and obj_description(c.oid, 'pg_class') is null
+  and c.relname <> '_sqlx_migrations'
+union all
+select 'the column ' || c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped
+  and col_description(c.oid, a.attnum) is null and c.relname <> '_sqlx_migrations'
+END
+  )
+  while read -r what; do
+    [[ -z $what ]] || complain "$what has no comment: say in its migration what it is for."
+  done <<<"$uncommented"
+}
+
+short_files
+headers
+one_owner_per_table
+map_is_true
+package_lock
+migrations_are_numbered
+[[ -z ${1:-} ]] || commented_tables "$1"
+
+if ((complaints)); then
+  echo "$complaints rules broken."
+  exit 1
+fi
+echo "All rules hold."

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Boots the gateway once while the image is built and has it answer one message, so that its compiled code is part of
+# the image.
+set -euo pipefail
+# shellcheck source=environment.sh
+source /app/environment.sh
+
+export HOME=/tmp/warm OPENCLAW_STATE_DIR=/tmp/warm/openclaw OPENCLAW_CONFIG_PATH=/tmp/warm/openclaw.json
+mkdir -p "$HOME"
+sed -e 's/{{GATEWAY_TOKEN}}/warm/; s/{{MODEL}}/warm/g; s#{{BROKER_URL}}#http://127.0.0.1:3010#; s/{{BROKER_TOKEN}}/warm/' \
+    -e 's#/state/#/tmp/warm/#' openclaw.json > "$OPENCLAW_CONFIG_PATH"
+
+ready() {
+  node -e 'fetch("http://127.0.0.1:18789/readyz").then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))'
+}
+
+node measure/model.mjs 127.0.0.1 3010 &
+model=$!
+NODE_COMPILE_CACHE=/app/compile-cache node node_modules/openclaw/openclaw.mjs gateway run &
+gateway=$!
+
+for _ in {1..240}; do
+  ready && break
+  kill -0 "$gateway"
+  sleep 0.5
+done
+timeout 120 node warm.mjs
+sleep 5 # what it loads when it has nothing else to do
+
+# Node writes the cache as it exits, so the exit must be a clean one.
+kill -TERM "$gateway"
+wait "$gateway"
+kill "$model"
+rm -rf "$HOME" /tmp/openclaw*
+chmod -R a+rX compile-cache
