@@ -101,7 +101,7 @@ impl Docker {
                 "--since",
                 &since.to_rfc3339(),
                 "--format",
-                "{{.ID}}",
+                "{{.Actor.ID}}",
             ])
             .args([
                 "--filter",

@@ -35,6 +35,7 @@ pub struct Postgres {
     port: u16,
     /// Of the product's role; the superuser has another.
     password: String,
+    superuser_password: String,
     superuser: PgConnectOptions,
     /// For the stories' own questions.
     pub db: PgPool,
@@ -66,6 +67,7 @@ impl Postgres {
             folder,
             port,
             password,
+            superuser_password,
             superuser,
             db,
             server,
@@ -145,7 +147,9 @@ impl Postgres {
     /// The whole database as SQL.
     pub async fn dump(&self) -> anyhow::Result<Vec<u8>> {
         let mut dump = Command::new(binary("pg_dump")?);
-        dump.arg(format!("--dbname={}", self.url()));
+        let port = self.port.to_string();
+        dump.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", PRODUCT]);
+        dump.env("PGPASSWORD", &self.superuser_password);
         command::output(dump, b"").await
     }
 

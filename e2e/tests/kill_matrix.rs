@@ -2,7 +2,7 @@
 
 use e2e::{
     alone,
-    kill::{Case, Matrix, table},
+    kill::{Case, run, table},
 };
 
 /// One kill hits all of them.
@@ -11,7 +11,7 @@ const PEOPLE: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_everybody_gets_exactly_one_answer() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let ended = Matrix::run(PEOPLE, &Case::ALL).await?;
+    let ended = run(PEOPLE, &Case::ALL).await?;
     let good = ended.iter().all(|one| one.result.is_ok());
     let table = table(&[ended]);
     show(&table);

@@ -11,7 +11,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use e2e::{
     Product, crowd,
-    kill::{Case, Matrix, table},
+    kill::{Case, run, table},
 };
 
 /// Runs a story of the end-to-end tests again and again, on real Docker, OpenClaw and Postgres.
@@ -85,7 +85,7 @@ async fn kill_matrix(repeat: u32, people: u8, only: Option<String>) -> anyhow::R
     let mut rounds = Vec::new();
     for round in 1..=repeat {
         let started = Instant::now();
-        let ended = Matrix::run(people.into(), &cases).await?;
+        let ended = run(people.into(), &cases).await?;
         let good = ended.iter().filter(|one| one.result.is_ok()).count();
         let seconds = started.elapsed().as_secs();
         say(&format!(

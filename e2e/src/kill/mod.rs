@@ -2,94 +2,33 @@
 //!
 //! Every case hits several people with one kill. Shared by the tests and by `clawkaka-e2e`.
 
-use std::{fmt, time::Duration, time::Instant};
+mod case;
+mod run;
 
 use anyhow::Context as _;
 use chrono::Utc;
 
-use crate::{
-    PATIENCE, Person, Product, Then, command, crowd,
-    docker::GATEWAY_PORT,
-    model::{At, Rule, Script},
-    whatsapp::{Fault, FaultRule},
-};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Case {
-    WhileTheContainerBoots,
-    RightAfterThe200,
-    MidTurn,
-    BeforeOurCommit,
-    GraphHoldsThenTakes,
-    GraphHoldsThenDrops,
-    GraphTookButWeDidNotStore,
-    SandboxKilled,
-    SandboxKilledTwice,
-    PostgresRestarted,
-    SocketCut,
-    ModelFails,
-}
-
-use Case::{
+pub use case::Case;
+use case::Case::{
     BeforeOurCommit, GraphHoldsThenDrops, GraphHoldsThenTakes, GraphTookButWeDidNotStore, MidTurn,
     ModelFails, PostgresRestarted, RightAfterThe200, SandboxKilled, SandboxKilledTwice, SocketCut,
     WhileTheContainerBoots,
 };
+pub use run::{Ended, run, table};
 
-impl Case {
-    /// In the order in which they are run: the first one needs people whom nobody knows yet.
-    pub const ALL: [Self; 12] = [
-        WhileTheContainerBoots,
-        RightAfterThe200,
-        MidTurn,
-        BeforeOurCommit,
-        GraphHoldsThenTakes,
-        GraphHoldsThenDrops,
-        GraphTookButWeDidNotStore,
-        SandboxKilled,
-        SandboxKilledTwice,
-        PostgresRestarted,
-        SocketCut,
-        ModelFails,
-    ];
-
-    pub fn letter(self) -> char {
-        match self {
-            RightAfterThe200 => 'a',
-            WhileTheContainerBoots => 'b',
-            MidTurn => 'c',
-            BeforeOurCommit => 'd',
-            GraphHoldsThenTakes => 'e',
-            GraphHoldsThenDrops => 'f',
-            GraphTookButWeDidNotStore => 'g',
-            SandboxKilled => 'h',
-            SandboxKilledTwice => 'i',
-            PostgresRestarted => 'j',
-            SocketCut => 'k',
-            ModelFails => 'l',
-        }
-    }
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "({}) {self:?}", self.letter())
-    }
-}
+use crate::{
+    PATIENCE, Person, Product, Then, command,
+    crowd::{self, marks_in},
+    docker::GATEWAY_PORT,
+    model::{At, Rule, Script},
+    whatsapp::{Fault, FaultRule},
+};
 
 /// The people of one product and everything they were owed so far.
 pub struct Matrix {
     pub product: Product,
     pub people: Vec<Person>,
     owed: Vec<(usize, String)>,
-}
-
-/// How a case ended.
-#[derive(Debug)]
-pub struct Ended {
-    pub case: Case,
-    pub took: Duration,
-    pub result: anyhow::Result<()>,
 }
 
 impl Matrix {
@@ -100,36 +39,6 @@ impl Matrix {
             people: crowd::people(people),
             owed: Vec::new(),
         })
-    }
-
-    /// Runs cases one after the other. After one that failed the rest begins anew, with people who
-    /// have been answered once, so that each case is judged for itself.
-    pub async fn run(people: usize, cases: &[Case]) -> anyhow::Result<Vec<Ended>> {
-        let mut matrix = Self::start(people).await?;
-        let mut ended = Vec::new();
-        for &case in cases {
-            if case != WhileTheContainerBoots && matrix.owed.is_empty() {
-                matrix.say("warm-up").await?;
-                matrix.exactly_one_each("warm-up").await?;
-            }
-            let started = Instant::now();
-            let mut result = matrix.case(case).await;
-            if result.is_ok() {
-                result = matrix.nothing_came_twice();
-            }
-            if let Err(error) = result {
-                let log = matrix.product.logs.tail(30);
-                result = Err(error.context(format!("the product's log:\n{log}")));
-                matrix = Self::start(people).await?;
-            }
-            ended.push(Ended {
-                case,
-                took: started.elapsed(),
-                result,
-            });
-        }
-        matrix.finish().await?;
-        Ok(ended)
     }
 
     /// One more message each, so that whatever came late is seen, and a last look at all of them.
@@ -399,36 +308,18 @@ impl Matrix {
         self.product.gates.release("stall", Then::Drop);
         let next = format!("{name}-next");
         self.say(&next).await?;
-        self.exactly_one_each(&next).await
+        self.exactly_one_each(&next).await?;
+        // What was given up with an apology is not answered late.
+        for (at, person) in self.people.iter().enumerate() {
+            let late = self.product.whatsapp.chat(person);
+            let late = late
+                .iter()
+                .any(|one| marks_in(&one.text).contains(&&*self.mark(name, at)));
+            anyhow::ensure!(!late, "a late answer: {}", self.product.screen(person));
+        }
+        Ok(())
     }
 }
 
 /// What the cases mean to cause: Postgres is killed under the product.
 const EXPECTED_ERRORS: [&str; 1] = ["Postgres"];
-
-/// One line for each case of each round.
-pub fn table(rounds: &[Vec<Ended>]) -> String {
-    let mut table = String::new();
-    for case in Case::ALL {
-        let of_case = || rounds.iter().flatten().filter(|ended| ended.case == case);
-        let (all, good) = (
-            of_case().count(),
-            of_case().filter(|one| one.result.is_ok()).count(),
-        );
-        if all > 0 {
-            let slowest = of_case()
-                .map(|one| one.took.as_secs_f64())
-                .fold(0.0, f64::max);
-            table += &format!(
-                "{:<34} {good:>3} of {all:>3} right, {slowest:5.1} s at most\n",
-                case.to_string()
-            );
-        }
-    }
-    for ended in rounds.iter().flatten() {
-        if let Err(error) = &ended.result {
-            table += &format!("\n{}: {error:?}\n", ended.case);
-        }
-    }
-    table
-}
