@@ -211,6 +211,8 @@ impl Task {
                 }
             }
         }
+        // First, or callers would be handed this connection while it says goodbye.
+        closed.cancel();
         let _ = timeout(STOP_LOOK, self.socket.close(None)).await;
     }
 

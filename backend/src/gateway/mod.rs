@@ -63,8 +63,13 @@ pub struct Gateways {
 #[derive(Default)]
 struct Slot {
     held: Option<Held>,
-    /// No dial before this, after a failed one.
-    next_dial: Option<Instant>,
+    failed: Option<Failed>,
+}
+
+/// A dial that failed. A container that was started anew is dialled at once.
+struct Failed {
+    started_at: String,
+    next_dial: Instant,
     pause: Duration,
 }
 
@@ -109,15 +114,22 @@ impl Gateways {
         if let Some(old) = slot.held.take() {
             old.connection.close();
         }
-        if let Some(at) = slot.next_dial {
-            sleep_until(at).await;
-        }
+        let pause = match &slot.failed {
+            Some(failed) if failed.started_at == target.started_at => {
+                sleep_until(failed.next_dial).await;
+                (2 * failed.pause).min(LONGEST_PAUSE)
+            }
+            _ => FIRST_PAUSE,
+        };
         let device = Device::of(&self.master, target.sandbox);
         let (socket, hello) = match dial(target, &device, Patience::default()).await {
             Ok(opened) => opened,
             Err(error) => {
-                slot.pause = (2 * slot.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                slot.next_dial = Some(Instant::now() + slot.pause);
+                slot.failed = Some(Failed {
+                    started_at: target.started_at.clone(),
+                    next_dial: Instant::now() + pause,
+                    pause,
+                });
                 return Err(error);
             }
         };

@@ -158,11 +158,8 @@ async fn a_socket_cut_in_the_middle_is_lost_and_the_next_call_finds_the_answer()
     })
     .await;
     let first = connect(&target).await;
-    assert!(
-        ask(&first, &question(turn, None), async || ())
-            .await
-            .is_err()
-    );
+    let lost = ask(&first, &question(turn, None), async || ()).await;
+    assert!(lost.is_err() && first.is_closed(), "nobody else gets it");
     let second = connect(&target).await;
     let outcome = ask(&second, &question(turn, None), async || ())
         .await
