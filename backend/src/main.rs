@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Command::Keys(raw) => keys(*raw, problems),
     };
     done.unwrap_or_else(|error| {
-        say(&format!("clawkaka: {error:#}"));
+        complain(&format!("clawkaka: {error:#}"));
         match error.is::<config::BadSettings>() {
             true => ExitCode::from(BAD_SETTINGS),
             false => ExitCode::FAILURE,
@@ -75,6 +75,11 @@ fn keys(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+fn complain(error: &str) {
+    eprintln!("{error}");
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command line")]
