@@ -103,8 +103,8 @@ measure() {
 image=${SANDBOX_IMAGE:-clawkaka-sandbox:$(openclaw_version)-$(content_hash)}
 if exists "$image"; then
   say "$image is built"
-  [[ ${1:-} == --measure ]] && measure
+  [[ ${1:-} == --measure ]] || exit 0
 else
   build
-  measure
 fi
+measure

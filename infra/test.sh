@@ -56,15 +56,17 @@ main() {
   closing
 }
 
-# Nobody's settings change what is tested.
+# Nobody's settings change what is tested; which Docker engine it runs on stays the machine's choice.
 start_clean() {
   local name image=${SANDBOX_IMAGE:-}
   cd "$ROOT"
-  for name in $(setting_names); do unset "$name" "${name}_FILE"; done
+  for name in $(setting_names | grep -vx DOCKER_HOST); do unset "$name" "${name}_FILE"; done
   unset CARGO_TARGET_DIR SQLX_OFFLINE SQLX_OFFLINE_DIR
   if [[ -n $image ]]; then export SANDBOX_IMAGE=$image; fi
   export CLAWKAKA_BIN=$ROOT/target/release/clawkaka
   THROWAWAY='' LOGS=$(mktemp -d /tmp/clawkaka-test-logs.XXXXXX)
+  # A deployment's state will be in it, and Postgres must get through.
+  chmod 711 "$LOGS"
 }
 
 need_clippy() {
@@ -229,6 +231,7 @@ clean_up() {
     wait "$current_job" 2>/dev/null || true
   fi
   if [[ -d $LOGS/state ]]; then
+    cp -r "$LOGS/state/logs" "$LOGS/up" 2>/dev/null || true
     (export_test_deployment && infra/nuke.sh --yes) >"$LOGS/nuke.out" 2>&1 ||
       warn "not all of ck-test-$$ is gone: $(tail -n 1 "$LOGS/nuke.out")"
   fi

@@ -98,7 +98,7 @@ package_lock() {
   if grep -q '"resolved": "http' "$lock"; then
     complain "$lock names a registry's host: npm install --package-lock-only with omit-lockfile-registry-resolved=true"
   fi
-  without=$(jq -r '.packages | to_entries[] | select(.key != "" and .value.link != true and .value.integrity == null) | .key' "$lock")
+  without=$(jq -r '.packages | to_entries[] | select(.key != "" and .value.link != true and .value.inBundle != true and .value.integrity == null) | .key' "$lock")
   [[ -z $without ]] || complain "$lock has packages without integrity: $without"
   if [[ $(jq -S .dependencies sandbox-image/package.json) != $(jq -S '.packages[""].dependencies' "$lock") ]]; then
     complain "$lock is not that of sandbox-image/package.json: run npm install --package-lock-only there."

@@ -98,6 +98,8 @@ start_serve() {
 }
 
 introduce() {
+  local write_again named=''
+  if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
   if [[ $SIMULATED_WHATSAPP == yes ]]; then
     headline "A first message"
     first_message "Hello! Who are you?"
@@ -115,10 +117,10 @@ Where to look next
   health         curl http://127.0.0.1:$PORT/readyz; curl http://127.0.0.1:$WORKER_HEALTH_PORT/readyz
   metrics        curl http://127.0.0.1:$METRICS_PORT/metrics
   sandboxes      docker ps --filter label=clawkaka.deployment=$CLAWKAKA_DEPLOYMENT
-  walls          infra/firewall/walls.sh show
+  walls          ${named}infra/firewall/walls.sh show
   secrets        $STATE/settings.env (back it up)
-  stop           kill \$(cut -d ' ' -f 1 $STATE/run/serve.pid)   (./infra/up.sh starts it again)
-  remove         ./infra/nuke.sh
+  stop           kill \$(cut -d ' ' -f 1 $STATE/run/serve.pid)   ($named./infra/up.sh starts it again)
+  remove         $named./infra/nuke.sh
 
 Up in $SECONDS s.
 END

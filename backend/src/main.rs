@@ -32,7 +32,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    rustls::crypto::ring::default_provider().install_default().expect("nobody installed one yet");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nobody installed one yet");
     let mut problems = Vec::new();
     let from_files = config::env::from_files(&Cli::command(), &mut problems);
     let cli = Cli::parse_from(std::env::args().chain(from_files));
@@ -74,7 +76,10 @@ fn keys(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
 }
 
 #[expect(clippy::print_stderr, reason = "this is the command line")]

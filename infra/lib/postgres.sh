@@ -43,6 +43,8 @@ start_postgres() {
 make_cluster() {
   local folder=$1
   PG_BIN=$(postgres_bin)
+  as_postgres test -x "$folder" ||
+    die "the user postgres cannot get into $folder: chmod o+x the folders above it, or set CLAWKAKA_STATE to another one."
   install -d -m 700 -o postgres -g postgres "$folder/postgres"
   install -d -m 700 -o postgres -g postgres "$folder/postgres-socket"
   as_postgres "$PG_BIN/initdb" -D "$folder/postgres" -U postgres -E UTF8 --locale=C.UTF-8 --data-checksums \

@@ -37,7 +37,7 @@ control() { echo "http://127.0.0.1:$SIM_CONTROL_PORT"; }
 first_message() {
   local text=$1 before said wamid
   before=$(answers | jq length)
-  said=$(fetch "$(control)/say" -H 'content-type: application/json' \
+  said=$(FETCH_TIMEOUT=120 fetch "$(control)/say" -H 'content-type: application/json' \
     -d "$(jq -n --arg phone "$FIRST_PERSON" --arg text "$text" '{person: $phone, text: $text, until_taken: true}')") ||
     die "the webhook on port $PORT did not take the first message: the reason is in the log." "$LOGS/serve.log"
   wamid=$(jq -r .wamid <<<"$said")

@@ -12,10 +12,11 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Lost},
+    connection::{Connection, Event, Lost},
     next::{Memory, Step, Subject, Verdict, next_step},
-    protocol::{Abort, Chat, History, Rejection, Request, Send},
-    transcript::{self, Kind, Page, Session},
+    protocol::{Abort, Rejection, Request, Send},
+    reader::{self, Reader},
+    transcript::{Kind, Page, Row, Session},
 };
 use crate::id::TurnId;
 
@@ -29,6 +30,8 @@ const LOOK_SOON: Duration = Duration::from_millis(50);
 const MAX_REFUSALS: usize = 3;
 /// Ends remembered per question; a sandbox can send any number.
 const MAX_ENDED: usize = 64;
+/// Rows told while waiting; a turn that writes more is read.
+const MAX_TOLD: usize = 64;
 
 pub struct Question<'a> {
     pub session: &'a str,
@@ -86,6 +89,7 @@ pub async fn ask(
     question: &Question<'_>,
     on_submitted: impl AsyncFnOnce(),
 ) -> Result<Outcome, Lost> {
+    connection.listen_to(question.session).await?;
     // Before the first look, so that nothing falls between.
     let mut events = connection.events();
     let mut on_submitted = Some(on_submitted);
@@ -99,7 +103,7 @@ pub async fn ask(
         idle: question.idle,
     };
     loop {
-        let Some(page) = reader.read().await? else {
+        let Some(mut page) = reader.read().await? else {
             pace.wait(&mut events, question, &mut memory, connection)
                 .await?;
             continue;
@@ -152,8 +156,16 @@ pub async fn ask(
                 }
             }
         }
-        pace.wait(&mut events, question, &mut memory, connection)
+        let told = pace
+            .wait(&mut events, question, &mut memory, connection)
             .await?;
+        // Rows are told some 100 ms before the run's end, and after it the gateway tidies up and
+        // answers slowly (measured): if they are the answer, it need not be asked.
+        reader::add(&mut page, told);
+        page.session.busy = true;
+        if next_step(&page, subject, &memory) == Step::End(Verdict::Answered) {
+            return Ok(outcome(Verdict::Answered, page));
+        }
     }
 }
 
@@ -234,42 +246,6 @@ fn judge(rejection: &Rejection) -> Refusal {
     }
 }
 
-/// Reads the transcript since the cursor, or its tail once the cursor is of no use.
-struct Reader<'a> {
-    connection: &'a Connection,
-    session: &'a str,
-    cursor: Option<&'a str>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(connection: &'a Connection, session: &'a str, cursor: Option<&'a str>) -> Self {
-        Self {
-            connection,
-            session,
-            cursor,
-        }
-    }
-
-    /// None: the gateway has no time for us now.
-    async fn read(&mut self) -> Result<Option<Page>, Lost> {
-        let Some(page) = self.read_once().await? else {
-            return Ok(None);
-        };
-        if !page.reset || self.cursor.take().is_none() {
-            return Ok(Some(page));
-        }
-        self.read_once().await
-    }
-
-    async fn read_once(&self) -> Result<Option<Page>, Lost> {
-        let request = Request::History(History::new(self.session, self.cursor));
-        match self.connection.call(&request).await? {
-            Ok(payload) => Ok(Some(transcript::page(&payload).ok_or(Lost)?)),
-            Err(_) => Ok(None),
-        }
-    }
-}
-
 /// When to look next, and for how long nothing has happened.
 struct Pace {
     pause: Duration,
@@ -308,14 +284,15 @@ impl Pace {
         self.idle_since = None;
     }
 
-    /// Until something ended, or it is time to look without being told.
+    /// Until something ended, or it is time to look without being told. Returns the rows told meanwhile.
     async fn wait(
         &mut self,
-        events: &mut Receiver<Chat>,
+        events: &mut Receiver<Event>,
         question: &Question<'_>,
         memory: &mut Memory,
         connection: &Connection,
-    ) -> Result<(), Lost> {
+    ) -> Result<Vec<Row>, Lost> {
+        let mut told = Vec::new();
         let now = Instant::now();
         let mut look_at = now + self.pause;
         self.pause = (2 * self.pause).min(LOOK_EVERY);
@@ -329,19 +306,26 @@ impl Pace {
                 event = timeout_at(look_at.min(latest), events.recv()) => event,
             };
             match event {
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(told),
                 // Too many to keep: the transcript has them all.
-                Ok(Err(RecvError::Lagged(_))) => return Ok(()),
+                Ok(Err(RecvError::Lagged(_))) => return Ok(Vec::new()),
                 Ok(Err(RecvError::Closed)) => return Err(Lost),
-                Ok(Ok(chat)) if chat.session != question.session => {}
-                Ok(Ok(chat)) if chat.ended => {
+                Ok(Ok(Event::Row(session, row))) if session == question.session => {
+                    if told.len() >= MAX_TOLD {
+                        return Ok(Vec::new());
+                    }
+                    told.push(row);
+                }
+                Ok(Ok(Event::Chat(chat))) if chat.session != question.session => {}
+                Ok(Ok(Event::Row(..))) => {}
+                Ok(Ok(Event::Chat(chat))) if chat.ended => {
                     memory.ended.truncate(MAX_ENDED - 1);
                     memory.ended.push(chat.run);
                     self.idle_since = None;
                     self.pause = LOOK_SOON;
-                    return Ok(());
+                    return Ok(told);
                 }
-                Ok(Ok(_)) => {
+                Ok(Ok(Event::Chat(_))) => {
                     self.idle_since = None;
                     look_at = Instant::now() + LOOK_EVERY;
                 }

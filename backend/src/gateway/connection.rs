@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     dial::Socket,
-    protocol::{self, Chat, Frame, Hello, Rejection, Request},
+    protocol::{self, Chat, Frame, Hello, Rejection, Request, Subscribe},
+    transcript::{self, Row},
 };
 use crate::lifecycle::Shutdown;
 
@@ -57,11 +58,21 @@ struct Question {
     reply: oneshot::Sender<Answer>,
 }
 
+/// What happened in a session.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Chat(Chat),
+    /// A row was added to a transcript we listen to: its session, and the row.
+    Row(String, Row),
+}
+
 #[derive(Clone)]
 pub struct Connection {
     next_id: Arc<AtomicU64>,
     questions: mpsc::Sender<Question>,
-    events: broadcast::Sender<Chat>,
+    events: broadcast::Sender<Event>,
+    /// The one session whose rows are told to us.
+    listens_to: Arc<Mutex<Option<String>>>,
     closed: CancellationToken,
 }
 
@@ -93,6 +104,7 @@ impl Connection {
             next_id: Arc::new(AtomicU64::new(1)),
             questions,
             events,
+            listens_to: Arc::default(),
             closed,
         }
     }
@@ -116,8 +128,29 @@ impl Connection {
         }
     }
 
+    /// Has the rows of a session told as [`Event::Row`], for as long as the connection lives.
+    pub async fn listen_to(&self, session: &str) -> Result<(), Lost> {
+        let listened = || {
+            self.listens_to
+                .lock()
+                .expect("nothing panics while holding it")
+        };
+        if listened().as_deref() == Some(session) {
+            return Ok(());
+        }
+        // Refused: then rows are read instead of told, which is slower and nothing else.
+        if self
+            .call(&Request::Subscribe(Subscribe { key: session }))
+            .await?
+            .is_ok()
+        {
+            *listened() = Some(session.to_owned());
+        }
+        Ok(())
+    }
+
     /// What happens in its sessions from now on.
-    pub fn events(&self) -> broadcast::Receiver<Chat> {
+    pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
@@ -139,7 +172,7 @@ impl Connection {
 struct Task {
     socket: Socket,
     waiting: HashMap<u64, oneshot::Sender<Answer>>,
-    events: broadcast::Sender<Chat>,
+    events: broadcast::Sender<Event>,
     max_silence: Duration,
     on_ended: Box<dyn Fn() + Send>,
 }
@@ -202,7 +235,12 @@ impl Task {
                     (self.on_ended)();
                 }
                 // An error only says that nobody listens.
-                let _ = self.events.send(chat);
+                let _ = self.events.send(Event::Chat(chat));
+            }
+            Frame::Message(session, row) => {
+                if let Some(row) = transcript::row(&row) {
+                    let _ = self.events.send(Event::Row(session, row));
+                }
             }
             Frame::Response(None, _) | Frame::Challenge(_) | Frame::Other => {}
         }

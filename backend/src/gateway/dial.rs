@@ -25,17 +25,32 @@ use super::{
 
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// On the same machine; more means that it is paused or gone.
-const TCP_TIMEOUT: Duration = Duration::from_secs(2);
-/// For the upgrade, the challenge and the answer to it: a gateway that just started on a busy
-/// machine took 2 s (measured).
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often we knock while it starts or approves us.
 const KNOCK_EVERY: Duration = Duration::from_millis(150);
-/// Approval takes 0.2 s after readiness; on a machine full of booting sandboxes, much longer.
-const MAX_KNOCKING: Duration = Duration::from_secs(60);
 /// Most frames are short; the default of 128 KiB per socket would be most of our memory.
 const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// How long we wait for a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// To connect. On the same machine; more means that it is paused or gone.
+    pub tcp: Duration,
+    /// For the upgrade, the challenge and the answer to ours, each: a gateway that just started on
+    /// a busy machine took 2 s (measured).
+    pub step: Duration,
+    /// For being let in. Approval takes 0.2 s after readiness, or much longer where many boot.
+    pub knocking: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            tcp: Duration::from_secs(2),
+            step: Duration::from_secs(10),
+            knocking: Duration::from_secs(60),
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
@@ -47,6 +62,7 @@ pub enum DialError {
     Refused(Rejection),
 }
 
+<<<<<<< HEAD
 /// Dials until let in. Retries what passes by itself at boot: nobody listens yet, it is starting,
 /// it is being introduced to our device.
 pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), DialError> {
@@ -63,6 +79,24 @@ pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), D
                 _ => return Err(DialError::Refused(rejection)),
             },
             Err(error) => (error, KNOCK_EVERY),
+=======
+/// Dials until let in. Retries only what passes by itself at boot.
+pub async fn dial(
+    target: &Target,
+    device: &Device,
+    patience: Patience,
+) -> Result<(Socket, Hello), DialError> {
+    let give_up_at = Instant::now() + patience.knocking;
+    loop {
+        let rejection = match knock(target, device, patience).await? {
+            Ok(opened) => return Ok(opened),
+            Err(rejection) => rejection,
+        };
+        let wait = match rejection.code.as_str() {
+            "UNAVAILABLE" => rejection.retry_after.unwrap_or(KNOCK_EVERY),
+            "NOT_PAIRED" => KNOCK_EVERY,
+            _ => return Err(DialError::Refused(rejection)),
+>>>>>>> gateway
         };
         if Instant::now() > give_up_at {
             return Err(error);
@@ -75,18 +109,19 @@ pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), D
 async fn knock(
     target: &Target,
     device: &Device,
+    patience: Patience,
 ) -> Result<Result<(Socket, Hello), Rejection>, DialError> {
-    let mut socket = open(target.address).await?;
-    let Frame::Challenge(challenge) = first_frame(&mut socket).await? else {
+    let mut socket = open(target.address, patience).await?;
+    let Frame::Challenge(challenge) = first_frame(&mut socket, patience).await? else {
         return Err(DialError::Unreachable("it opened with something else"));
     };
     let token = target.gateway_token.expose_secret();
     let request = Request::Connect(Connect::new(device, token, &challenge)).encode(0);
-    let sent = timeout(STEP_TIMEOUT, socket.send(Message::text(request))).await;
+    let sent = timeout(patience.step, socket.send(Message::text(request))).await;
     if !matches!(sent, Ok(Ok(()))) {
         return Err(DialError::Unreachable("it takes no request"));
     }
-    let answer = timeout(STEP_TIMEOUT, answer(&mut socket)).await;
+    let answer = timeout(patience.step, answer(&mut socket)).await;
     let payload = match answer {
         Ok(Some(Ok(payload))) => payload,
         Ok(Some(Err(rejection))) => return Ok(Err(rejection)),
@@ -107,8 +142,8 @@ async fn knock(
     }))
 }
 
-async fn open(address: SocketAddr) -> Result<Socket, DialError> {
-    let Ok(Ok(stream)) = timeout(TCP_TIMEOUT, TcpStream::connect(address)).await else {
+async fn open(address: SocketAddr, patience: Patience) -> Result<Socket, DialError> {
+    let Ok(Ok(stream)) = timeout(patience.tcp, TcpStream::connect(address)).await else {
         return Err(DialError::Unreachable("no connection"));
     };
     // Our frames are small and each is waited for.
@@ -118,15 +153,15 @@ async fn open(address: SocketAddr) -> Result<Socket, DialError> {
         .max_message_size(Some(protocol::MAX_FRAME_BYTES))
         .max_frame_size(Some(protocol::MAX_FRAME_BYTES));
     let upgrade = client_async_with_config(format!("ws://{address}/"), stream, Some(config));
-    match timeout(STEP_TIMEOUT, upgrade).await {
+    match timeout(patience.step, upgrade).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(_)) => Err(DialError::Unreachable("no WebSocket")),
         Err(_) => Err(DialError::Unreachable("paused, or still starting")),
     }
 }
 
-async fn first_frame(socket: &mut Socket) -> Result<Frame, DialError> {
-    match timeout(STEP_TIMEOUT, socket.next()).await {
+async fn first_frame(socket: &mut Socket, patience: Patience) -> Result<Frame, DialError> {
+    match timeout(patience.step, socket.next()).await {
         Ok(Some(Ok(Message::Text(text)))) if text.len() <= protocol::MAX_FIRST_FRAME_BYTES => {
             Ok(protocol::decode(&text))
         }

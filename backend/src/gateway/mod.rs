@@ -11,7 +11,9 @@ pub mod device;
 pub mod dial;
 mod next;
 pub mod protocol;
+mod reader;
 pub mod transcript;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +34,7 @@ use tokio::{
 use crate::{id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
 use connection::Connection;
 use device::Device;
-use dial::{DialError, dial};
+use dial::{DialError, Patience, dial};
 
 /// The pauses between failed dials.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -111,7 +113,7 @@ impl Gateways {
             sleep_until(at).await;
         }
         let device = Device::of(&self.master, target.sandbox);
-        let (socket, hello) = match dial(target, &device).await {
+        let (socket, hello) = match dial(target, &device, Patience::default()).await {
             Ok(opened) => opened,
             Err(error) => {
                 slot.pause = (2 * slot.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);

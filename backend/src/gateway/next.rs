@@ -12,6 +12,12 @@ use crate::id::TurnId;
 /// A run's end and its rows reach a history within 0.2 s of each other (measured). Silence and
 /// failure are believed only when nothing has changed for longer.
 pub const SETTLED: Duration = Duration::from_millis(700);
+/// The same where the session may still be telling of the run before: after a resumed run, or one
+/// that was queued, its latest run has an id that is not ours.
+pub const SURELY_SETTLED: Duration = Duration::from_secs(5);
+/// An interrupted session is resumed or tombstoned for certain, some seconds after boot or, where
+/// many boot at once, much later. Asking anew before would be answered twice. In idle times.
+const RESUME_PATIENCE: u32 = 3;
 /// What an aborted run gets to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -87,7 +93,7 @@ pub fn next_step(page: &Page, subject: Subject, memory: &Memory) -> Step {
         return Step::Wait;
     }
     let patient = memory.idle_for < subject.idle;
-    if session.interrupted && patient {
+    if session.interrupted && memory.idle_for < RESUME_PATIENCE * subject.idle {
         return Step::Wait;
     }
 
@@ -98,7 +104,10 @@ pub fn next_step(page: &Page, subject: Subject, memory: &Memory) -> Step {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     if let Some(at) = page.rows.iter().rposition(|row| is_asked(row, now)) {
-        return conclude(&page.rows[at + 1..], page, memory, patient);
+        let ours = |run: &String| run.starts_with(&all_attempts);
+        let settled =
+            memory.idle_for >= SURELY_SETTLED || session.last_run.as_ref().is_some_and(ours);
+        return conclude(&page.rows[at + 1..], page, memory, settled, patient);
     }
     let dead = session
         .dead
@@ -137,7 +146,7 @@ fn is_over(answer: &Row, page: &Page, memory: &Memory) -> bool {
 }
 
 /// Our message is in the transcript, nothing is going on, and nothing was said.
-fn conclude(after: &[Row], page: &Page, memory: &Memory, patient: bool) -> Step {
+fn conclude(after: &[Row], page: &Page, memory: &Memory, settled: bool, patient: bool) -> Step {
     if memory.idle_for < SETTLED {
         return Step::Wait;
     }
@@ -145,6 +154,7 @@ fn conclude(after: &[Row], page: &Page, memory: &Memory, patient: bool) -> Step 
     let verdict = match page.session.last {
         _ if page.session.interrupted => Verdict::AskAgain,
         _ if after.iter().any(failed) => Verdict::ModelFailed,
+        _ if !settled => return Step::Wait,
         Ending::Failed => Verdict::ModelFailed,
         // OpenClaw leaves a `NO_REPLY` out of the history, asks once more, and then kills the run.
         Ending::Done | Ending::Killed => Verdict::Silent,

@@ -7,18 +7,19 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::device::{self, Device};
+use super::{
+    device::{self, Device},
+    wire::{lenient, read, short, word},
+};
 
 pub const VERSION: u32 = 4;
 /// A frame longer than this closes the socket; OpenClaw itself would send 25 MB.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
 /// The challenge is some 150 bytes; who opens with more is not OpenClaw.
 pub const MAX_FIRST_FRAME_BYTES: usize = 64 << 10;
-/// Ids, cursors and codes are stored and sent back; real ones have under 200 bytes.
-const MAX_WORD_BYTES: usize = 1_024;
 /// What OpenClaw cuts long texts to in a history; a little over what we keep, so that we cut.
 const HISTORY_TEXT_CHARS: u32 = 20_000;
 /// Rows of a first read or after a reset.
@@ -37,6 +38,7 @@ pub enum Request<'a> {
     Connect(Connect<'a>),
     Send(Send<'a>),
     History(History<'a>),
+    Subscribe(Subscribe<'a>),
     Abort(Abort<'a>),
 }
 
@@ -46,6 +48,7 @@ impl Request<'_> {
             Self::Connect(_) => "connect",
             Self::Send(_) => "chat.send",
             Self::History(_) => "chat.history",
+            Self::Subscribe(_) => "sessions.messages.subscribe",
             Self::Abort(_) => "sessions.abort",
         }
     }
@@ -177,6 +180,12 @@ impl<'a> History<'a> {
     }
 }
 
+/// Has a session's new rows told to this connection.
+#[derive(Serialize)]
+pub struct Subscribe<'a> {
+    pub key: &'a str,
+}
+
 /// Stops whatever runs or waits in a session.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -201,6 +210,8 @@ pub enum Frame {
     /// `None`: an id that is not one of ours.
     Response(Option<u64>, Result<Box<RawValue>, Rejection>),
     Chat(Chat),
+    /// A new row in the transcript of a session, in the shape in which a history tells it.
+    Message(String, Box<RawValue>),
     /// Another event, or something we do not know: a sign of life and nothing else.
     Other,
 }
@@ -270,7 +281,10 @@ fn response(envelope: &Envelope<'_>) -> Frame {
     let id = read::<String>(envelope.id).and_then(|id| id.parse().ok());
     if read::<bool>(envelope.ok) == Some(true) {
         let nothing = || RawValue::from_string("null".into()).expect("null is JSON");
-        return Frame::Response(id, Ok(envelope.payload.map_or_else(nothing, ToOwned::to_owned)));
+        return Frame::Response(
+            id,
+            Ok(envelope.payload.map_or_else(nothing, ToOwned::to_owned)),
+        );
     }
     Frame::Response(id, Err(rejection(envelope.error)))
 }
@@ -314,20 +328,33 @@ fn event(envelope: &Envelope<'_>) -> Option<Frame> {
         #[serde(default, deserialize_with = "lenient")]
         state: String,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        session_key: String,
+    }
     match read::<String>(envelope.event)?.as_str() {
         "connect.challenge" => read(envelope.payload).map(Frame::Challenge),
         "chat" => {
             let wire: Wire = read(envelope.payload)?;
-            let session = wire.session_key;
-            let session = session.strip_prefix("agent:main:").unwrap_or(&session);
             Some(Frame::Chat(Chat {
-                session: word(session)?,
+                session: session(&wire.session_key)?,
                 run: word(&wire.run_id)?,
                 ended: matches!(wire.state.as_str(), "final" | "error" | "aborted"),
             }))
         }
+        "session.message" => {
+            let told: Told = read(envelope.payload)?;
+            let row = envelope.payload?.to_owned();
+            Some(Frame::Message(session(&told.session_key)?, row))
+        }
         _ => None,
     }
+}
+
+/// OpenClaw's name for a session is longer than ours.
+fn session(key: &str) -> Option<String> {
+    word(key.strip_prefix("agent:main:").unwrap_or(key))
 }
 
 /// Reads `hello-ok`; a missing tick interval is OpenClaw's default.
@@ -354,34 +381,4 @@ pub fn hello(payload: &RawValue) -> Option<Hello> {
         scopes: wire.auth.scopes,
         tick: Duration::from_millis(tick.clamp(TICKS.0, TICKS.1)),
     })
-}
-
-/// A name or opaque value we may store and send back: printable, and no longer than a real one.
-pub fn word(text: &str) -> Option<String> {
-    let fits = !text.is_empty() && text.len() <= MAX_WORD_BYTES;
-    let printable = fits && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    printable.then(|| text.to_owned())
-}
-
-/// For logs and comparisons only.
-fn short(mut text: String) -> String {
-    text.retain(|c| !c.is_control());
-    let end = text.floor_char_boundary(MAX_WORD_BYTES);
-    text.truncate(end);
-    text
-}
-
-/// A JSON value as a `T`, if it is one.
-pub fn read<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-}
-
-/// For fields a sandbox may fill with anything: the wrong type is the same as nothing.
-pub fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned + Default,
-{
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
 }

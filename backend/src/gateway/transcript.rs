@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::protocol::{lenient, read, word};
+use super::wire::{lenient, read, word};
 
 /// One message of an assistant; the rest of a longer one is cut off. A model is kept to 8,000
 /// tokens, so only a sandbox gone wrong gets here.
@@ -70,7 +70,10 @@ pub struct Session {
     pub interrupted: bool,
     /// Recovery gave up: this session never runs again.
     pub tombstoned: bool,
+    /// How the latest run ended, and which it was. For a moment after a run's end this is still
+    /// about the one before.
     pub last: Ending,
+    pub last_run: Option<String>,
     pub active: Vec<String>,
     /// Inputs accepted and not yet in the transcript, by our key.
     pub queued: Vec<String>,
@@ -131,6 +134,8 @@ struct Info {
     #[serde(default, deserialize_with = "lenient")]
     status: String,
     #[serde(default, deserialize_with = "lenient")]
+    last_run_id: String,
+    #[serde(default, deserialize_with = "lenient")]
     restart_recovery_status: String,
 }
 
@@ -166,6 +171,7 @@ fn session(info: Info, pending: Pending) -> Session {
             "killed" => Ending::Killed,
             _ => Ending::Unknown,
         },
+        last_run: word(&info.last_run_id),
         active: info
             .active_run_ids
             .iter()
@@ -176,8 +182,8 @@ fn session(info: Info, pending: Pending) -> Session {
     }
 }
 
-/// A row with a cursor is wrapped, one without is not.
-fn row(raw: &RawValue) -> Option<Row> {
+/// A row with a cursor, or told by an event, is wrapped; one of a tail is not.
+pub fn row(raw: &RawValue) -> Option<Row> {
     #[derive(Deserialize)]
     struct Wrapped {
         message: Box<RawValue>,
@@ -214,7 +220,7 @@ fn row(raw: &RawValue) -> Option<Row> {
         _ => Kind::Hidden,
     };
     Some(Row {
-        id: word(&wire.own.id)?,
+        id: word(&wire.own.id).filter(|id| !id.contains(' '))?,
         run: wire.own.run_id.as_deref().and_then(word),
         kind,
     })

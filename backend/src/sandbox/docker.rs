@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bollard::{
     Docker as Engine, body_stream,
     errors::Error,
@@ -19,6 +19,7 @@ use bollard::{
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
+    call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
     layout::Layout,
     network,
     plan::Observed,
@@ -28,10 +29,6 @@ use super::{
 };
 use crate::id::SandboxId;
 
-/// For what only reads. A healthy engine answers in milliseconds.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// For what changes something. A start waits for disks and for the kernel's network locks.
-pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What OpenClaw gets between SIGTERM and SIGKILL: a clean stop took under 2 s. Always said, since
 /// it announces a budget of minutes.
 const STOP_GRACE_SECONDS: i32 = 20;
@@ -341,45 +338,4 @@ fn observed(status: Option<ContainerStateStatusEnum>) -> Observed {
             Observed::Changing
         }
     }
-}
-
-/// Docker's "no such thing" as `None`.
-pub async fn found<T>(call: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
-    match call.await {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Docker's "it is already so" (or is no longer running) as success: the next pass sees which.
-async fn already(call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    match call.await {
-        Err(Error::DockerResponseServerError {
-            status_code: 409, ..
-        }) => Ok(()),
-        other => other,
-    }
-}
-
-async fn timed<T>(
-    what: &'static str,
-    limit: Duration,
-    call: impl Future<Output = Result<T, Error>>,
-) -> anyhow::Result<Result<T, Error>> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => Ok(answer),
-        Err(_) => bail!("{what}: Docker did not answer within {limit:?}"),
-    }
-}
-
-/// A call with a limit in time.
-pub async fn bounded<T>(
-    what: &'static str,
-    limit: Duration,
-    call: impl Future<Output = Result<T, Error>>,
-) -> anyhow::Result<T> {
-    timed(what, limit, call).await?.context(what)
 }

@@ -12,7 +12,7 @@ use bollard::{
 };
 
 use super::{
-    docker::{CHANGE_TIMEOUT, READ_TIMEOUT, bounded, found},
+    call::{CHANGE_TIMEOUT, READ_TIMEOUT, bounded, found},
     layout::Layout,
     runtime::Breach,
     spec::DEPLOYMENT_LABEL,

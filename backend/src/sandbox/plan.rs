@@ -14,7 +14,7 @@ const FAILURES_BEFORE_REPLACEMENT: i32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     Running,
-    /// Nothing wants it awake, nothing wants it asleep.
+    /// Nothing wants it awake, and it is not.
     AsItIs,
     Stopped,
     Gone,
@@ -96,7 +96,10 @@ pub fn next_step(facts: &Facts) -> Step {
         (_, Running | Paused) if facts.condemned => Step::Remove,
 
         (Wish::Stopped, Running | Paused) => Step::Stop,
-        (Wish::Stopped, _) => Step::Nothing,
+        // The volume is all that is worth keeping. So the engine lists only who is awake, however
+        // many sleep, and a stopped container holds no address.
+        (Wish::Stopped | Wish::AsItIs, Created | Exited) => Step::Remove,
+        (Wish::Stopped | Wish::AsItIs, Missing) => Step::Nothing,
 
         // What stops holding pauses everything; what is not verified is not started.
         (_, Running) if facts.walls == Walls::Fallen => Step::Pause,
@@ -104,8 +107,8 @@ pub fn next_step(facts: &Facts) -> Step {
 
         // An outdated container is replaced only while nobody is talking to it.
         (_, Running | Paused) if facts.outdated && facts.quiet => Step::Stop,
-        (Wish::AsItIs, _) | (_, Running) => Step::Nothing,
-        (Wish::Running, Paused) => Step::Unpause,
+        (_, Running) => Step::Nothing,
+        (_, Paused) => Step::Unpause,
 
         (Wish::Running, Created | Exited) if facts.outdated => Step::Remove,
         (Wish::Running, Missing | Created | Exited) if !facts.rested => Step::Nothing,
@@ -186,7 +189,7 @@ mod tests {
             match facts.wish {
                 Wish::Running if free => prop_assert_eq!(facts.observed, Observed::Running),
                 Wish::Gone => prop_assert_eq!(facts.observed, Observed::Missing),
-                Wish::Stopped => prop_assert_ne!(facts.observed, Observed::Running),
+                Wish::Stopped => prop_assert_eq!(facts.observed, Observed::Missing),
                 _ => {}
             }
             if facts.walls == Walls::Fallen {

@@ -106,7 +106,9 @@ impl Sandboxes {
         let now = parts.clock.now();
         // A step that ends while we look makes what we saw of its sandbox worthless.
         let busy: HashSet<_> = self.notes().busy.keys().copied().collect();
-        parts.runtime.ensure_network().await?;
+        if self.walls().walls(now) != Walls::Standing {
+            parts.runtime.ensure_network().await?;
+        }
         // In this order: what is seen to run here has its port isolated below, before it is dialled.
         let containers = parts.runtime.containers().await?;
         let checked = parts.runtime.check_walls().await?;

@@ -315,7 +315,7 @@ pub async fn by_broker_token(
 ) -> anyhow::Result<Option<(SandboxId, Option<TenantId>, i32)>> {
     let row = sqlx::query!(
         r#"select id as "id: SandboxId", tenant_id as "tenant: TenantId", slot
-           from sandbox where broker_token_hash = $1"#,
+           from sandbox where broker_token_hash = $1 and gone_at is null"#,
         hash.as_slice()
     )
     .fetch_optional(db)

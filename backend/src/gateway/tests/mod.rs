@@ -1,1 +1,7 @@
-//! Scenario tests of the gateway client.
+//! The gateway client against recorded transcripts, arbitrary input and a scripted gateway.
+
+mod dialling;
+mod frames;
+mod questions;
+mod scripted;
+mod transcripts;

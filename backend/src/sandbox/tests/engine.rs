@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::{bail, ensure};
 use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
+use tokio::sync::Notify;
 
 use crate::{
     id::SandboxId,
@@ -29,6 +30,8 @@ pub struct State {
     pub leak: Option<Breach>,
     pub refuses_to_start: bool,
     pub image: Option<String>,
+    /// Holds a list back after it was taken.
+    pub gate: Option<Arc<Notify>>,
     addresses: HashMap<String, Ipv4Addr>,
     log: Vec<String>,
     made: u32,
@@ -104,7 +107,17 @@ impl Runtime for Engine {
     }
 
     fn containers(&self) -> Answer<'_, Vec<Container>> {
-        async { Ok(self.state().containers.clone()) }.boxed()
+        async {
+            let (list, gate) = {
+                let state = self.state();
+                (state.containers.clone(), state.gate.clone())
+            };
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
+            Ok(list)
+        }
+        .boxed()
     }
 
     fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>> {

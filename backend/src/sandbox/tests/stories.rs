@@ -1,7 +1,10 @@
 //! What happens to sandboxes, told as stories.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
 use super::World;
 use crate::{
@@ -241,6 +244,52 @@ async fn only_as_many_boot_at_a_time_as_the_machine_takes(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
+async fn what_was_seen_before_a_step_ended_is_not_acted_upon(pool: PgPool) {
+    let world = World::new(pool);
+    let id = world.wanted(10).await;
+    world.pass().await;
+    let create = world.sandboxes.pass().await.unwrap();
+    assert_eq!(create.len(), 1);
+    assert_eq!(
+        world.sandboxes.pass().await.unwrap().len(),
+        0,
+        "one step at a time"
+    );
+
+    let gate = Arc::new(Notify::new());
+    world.engine.state().gate = Some(gate.clone());
+    let (stale, ()) = tokio::join!(world.sandboxes.pass(), async {
+        for task in create {
+            world.sandboxes.perform(task).await;
+        }
+        gate.notify_one();
+    });
+    assert_eq!(stale.unwrap().len(), 0, "it saw no container yet");
+    world.engine.state().gate = None;
+    world.settle().await;
+    assert_eq!(world.engine.of(id).unwrap().observed, Observed::Running);
+    assert_eq!(world.engine.log().len(), 2, "{:?}", world.engine.log());
+}
+
+#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
+async fn what_nobody_wants_awake_is_not_kept_but_its_volume_is(pool: PgPool) {
+    let world = World::new(pool);
+    let id = world.wanted(10).await;
+    world.settle().await;
+    world.turn_ends(id);
+    world.settle().await;
+    assert_eq!(
+        world.engine.of(id).unwrap().observed,
+        Observed::Running,
+        "it may go on"
+    );
+    world.engine.crash(id);
+    world.settle().await;
+    assert_eq!(world.engine.of(id), None);
+    assert_eq!(world.engine.state().volumes, [id]);
+}
+
+#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
 async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
     let world = World::new(pool);
     let id = world.wanted(10).await;
@@ -256,7 +305,7 @@ async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
     assert_eq!(world.engine.of(id).unwrap(), old, "just now somebody did");
     world.advance(121);
     world.settle().await;
-    assert_eq!(world.engine.of(id).unwrap().observed, Observed::Exited);
+    assert_eq!(world.engine.of(id), None);
     world.open.lock().unwrap().insert(id);
     world.settle().await;
     let new = world.engine.of(id).unwrap();

@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{output, ports};
 use crate::sandbox::{
-    docker::{CHANGE_TIMEOUT, Docker, READ_TIMEOUT, bounded},
+    call::{CHANGE_TIMEOUT, READ_TIMEOUT, bounded},
+    docker::Docker,
     layout::GATEWAY_PORT,
     runtime::{Breach, Runtime},
     spec::{DEPLOYMENT_LABEL, PROBE_LABEL, hardened},

@@ -220,3 +220,67 @@ async fn receipts_of_another_line_or_of_nothing_change_nothing(db: PgPool) {
     }
     assert_eq!(row(&story).await, (State::Sending, None, 0));
 }
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn the_failure_of_the_first_post_says_nothing_about_the_second(db: PgPool) {
+    let story = Story::new(db).await;
+    let ann = story.person().await;
+    story.queue(ann, &["one"]).await;
+    story.graph.will([Reply::BreakOff]);
+    story.settle().await;
+    story.clock.advance(TimeDelta::seconds(90));
+    story.web_since(0).await;
+    story.sending.tend().await.unwrap();
+    assert!(matches!(
+        story.sending.claim().await.unwrap(),
+        Claimed::Letter(_)
+    ));
+    story.receipt(0, Delivery::Failed, Some(131026)).await;
+    assert_eq!(story.states().await, [State::Sending]);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn an_answer_waits_for_an_unnamed_receipt_that_is_being_stored(db: PgPool) {
+    let story = Story::new(db.clone()).await;
+    let letter = under_way(&story).await;
+    let error = Some(ApiError {
+        code: 131026,
+        title: None,
+        details: None,
+    });
+    let (wamid, state) = ("wamid.x".to_owned(), Delivery::Failed);
+    let (at, callback, recipient) = (None, None, Sender::default());
+    let status = Status {
+        wamid: wamid.clone(),
+        state,
+        at,
+        callback,
+        error,
+        recipient,
+    };
+    let mut tx = db.begin().await.unwrap();
+    receipt::record(&mut tx, story.line, &status, noon())
+        .await
+        .unwrap();
+
+    let taken = Ok(Accepted { wamid });
+    let until_it_waits = async {
+        let waiting = || {
+            sqlx::query_scalar!(
+                r#"select exists (
+                       select from pg_locks l join pg_database d on d.oid = l.database
+                       where d.datname = current_database() and not l.granted) as "waits!""#
+            )
+            .fetch_one(&db)
+        };
+        while !waiting().await.unwrap() {}
+        tx.commit().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        stored = story.sending.store(&letter, &taken) => stored.unwrap(),
+        () = until_it_waits => {}
+    }
+    assert_eq!(row(&story).await.0, State::Failed);
+}
