@@ -38,7 +38,14 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let roles = config.roles;
     tracing::info!(?roles, deployment = config.deployment, "starting");
     let loopback = Ipv4Addr::LOCALHOST;
-    listen(loopback, config.ports.metrics, "metrics", http::metrics(metrics), &shutdown).await?;
+    listen(
+        loopback,
+        config.ports.metrics,
+        "metrics",
+        http::metrics(metrics),
+        &shutdown,
+    )
+    .await?;
 
     if roles.web || roles.worker {
         line::seed(&db, "meta", &config.whatsapp.phone_number_id).await?;
@@ -85,9 +92,19 @@ async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow:
         verification_token: config.whatsapp.verification_token.clone(),
         stored: stored.clone(),
     };
-    shutdown.run_forever("notify", wake::tell_workers(db.clone(), stored, shutdown.clone()));
+    shutdown.run_forever(
+        "notify",
+        wake::tell_workers(db.clone(), stored, shutdown.clone()),
+    );
     shutdown.run_forever("presence", presence::keep(db.clone(), shutdown.clone()));
-    listen(Ipv4Addr::UNSPECIFIED, config.ports.web, "webhooks", http::public(web), shutdown).await
+    listen(
+        Ipv4Addr::UNSPECIFIED,
+        config.ports.web,
+        "webhooks",
+        http::public(web),
+        shutdown,
+    )
+    .await
 }
 
 fn start_broker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -102,11 +119,7 @@ fn start_broker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Re
     Ok(())
 }
 
-async fn start_worker(
-    config: &Config,
-    db: &PgPool,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Lease> {
+async fn start_worker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<Lease> {
     let Keys::Master(master) = &config.keys else {
         anyhow::bail!("worker needs CLAWKAKA_MASTER_KEY");
     };
@@ -119,19 +132,35 @@ async fn start_worker(
     shutdown.run_forever("lease", lease.clone().keep(db.clone(), shutdown.clone()));
 
     let health = http::worker_health(db.clone(), lease.clone(), docker.clone());
-    listen(Ipv4Addr::LOCALHOST, config.ports.worker_health, "health", health, shutdown).await?;
+    listen(
+        Ipv4Addr::LOCALHOST,
+        config.ports.worker_health,
+        "health",
+        health,
+        shutdown,
+    )
+    .await?;
     crew::start(config, master.clone(), docker, lease.clone(), db, shutdown).await?;
     Ok(lease)
 }
 
 fn shape(config: &Config) -> Shape {
     let sandbox = &config.sandbox;
-    Shape { memory: sandbox.memory, cpus: sandbox.cpus, runtime: sandbox.runtime.clone() }
+    Shape {
+        memory: sandbox.memory,
+        cpus: sandbox.cpus,
+        runtime: sandbox.runtime.clone(),
+    }
 }
 
 fn layout(config: &Config) -> Layout {
     let sandbox = &config.sandbox;
-    Layout::new(&config.deployment, sandbox.subnet, sandbox.uid_base, config.ports.broker)
+    Layout::new(
+        &config.deployment,
+        sandbox.subnet,
+        sandbox.uid_base,
+        config.ports.broker,
+    )
 }
 
 async fn listen(

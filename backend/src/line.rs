@@ -4,7 +4,7 @@
 //! nothing; its messages stay queued. Called by `worker/send` and `receipt` (blocking), `route`
 //! (signups) and at start (seeding).
 
-use std::{sync::Arc, collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,7 +23,10 @@ pub struct Line {
 impl Line {
     /// As the client wants it.
     pub fn sender(&self) -> client::Line<'_> {
-        client::Line { phone_number_id: &self.phone_number_id, access_token: &self.access_token }
+        client::Line {
+            phone_number_id: &self.phone_number_id,
+            access_token: &self.access_token,
+        }
     }
 }
 
@@ -33,7 +36,9 @@ pub struct Lines(Arc<HashMap<LineId, Line>>);
 
 impl Lines {
     pub fn of(lines: impl IntoIterator<Item = Line>) -> Self {
-        Self(Arc::new(lines.into_iter().map(|line| (line.id, line)).collect()))
+        Self(Arc::new(
+            lines.into_iter().map(|line| (line.id, line)).collect(),
+        ))
     }
 
     pub fn get(&self, id: LineId) -> Option<&Line> {

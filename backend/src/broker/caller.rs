@@ -27,7 +27,9 @@ pub async fn identify(
     let Some(token) = bearer(headers) else {
         return Ok(None);
     };
-    let Some((sandbox, tenant, slot)) = row::by_broker_token(db, &Sha256::digest(token).into()).await? else {
+    let Some((sandbox, tenant, slot)) =
+        row::by_broker_token(db, &Sha256::digest(token).into()).await?
+    else {
         return Ok(None);
     };
     Ok((IpAddr::V4(address_of(slot)) == peer).then_some(Caller { sandbox, tenant }))

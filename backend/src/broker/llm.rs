@@ -50,7 +50,7 @@ pub(super) async fn complete(
             answer(&shared, &caller, request.into_body()).await,
         ),
         Ok(None) => (None, Err(Refusal::Unknown)),
-        Err(error) => (None, Err(internal("identify the caller", &error.into()))),
+        Err(error) => (None, Err(internal("identify the caller", &error))),
     };
     answer.unwrap_or_else(|refusal| {
         tracing::info!(

@@ -91,9 +91,12 @@ impl Refusal {
                 "day",
                 "daily usage limit of this service reached (insufficient_quota)",
             ),
-            Self::Upstream(S::UNAUTHORIZED | S::PAYMENT_REQUIRED | S::FORBIDDEN, said) => {
-                (S::BAD_REQUEST, "upstream_error", "upstream_refuses_us", said)
-            }
+            Self::Upstream(S::UNAUTHORIZED | S::PAYMENT_REQUIRED | S::FORBIDDEN, said) => (
+                S::BAD_REQUEST,
+                "upstream_error",
+                "upstream_refuses_us",
+                said,
+            ),
             Self::Upstream(status, said) => (*status, "upstream_error", "upstream", said),
             Self::UpstreamUnreachable => (
                 S::BAD_GATEWAY,

@@ -204,7 +204,11 @@ pub struct BadSettings(Vec<String>);
 
 impl BadSettings {
     fn none(problems: Vec<String>) -> Result<(), Self> {
-        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(problems))
+        }
     }
 }
 
@@ -217,7 +221,11 @@ pub fn database_url(raw: Raw, mut problems: Vec<String>) -> Result<SecretString,
 
 /// The one setting that `clawkaka keys` needs.
 pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>, BadSettings> {
-    let roles = Roles { web: false, worker: true, broker: false };
+    let roles = Roles {
+        web: false,
+        worker: true,
+        broker: false,
+    };
     let keys = Check::new(&mut problems).keys(roles, raw.master_key, None);
     BadSettings::none(problems)?;
     match keys {

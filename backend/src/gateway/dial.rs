@@ -38,7 +38,8 @@ pub struct Patience {
     /// For the upgrade, the challenge and the answer to ours, each: a gateway that just started on
     /// a busy machine took 2 s (measured).
     pub step: Duration,
-    /// For being let in. Approval takes 0.2 s after readiness, or much longer where many boot.
+    /// For being let in. A boot takes about 8 s, and over a minute where many boot at once
+    /// (measured); what takes longer is broken.
     pub knocking: Duration,
 }
 
@@ -47,7 +48,7 @@ impl Default for Patience {
         Self {
             tcp: Duration::from_secs(2),
             step: Duration::from_secs(10),
-            knocking: Duration::from_secs(60),
+            knocking: Duration::from_secs(120),
         }
     }
 }
@@ -62,13 +63,16 @@ pub enum DialError {
     Refused(Rejection),
 }
 
-<<<<<<< HEAD
 /// Dials until let in. Retries what passes by itself at boot: nobody listens yet, it is starting,
 /// it is being introduced to our device.
-pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), DialError> {
-    let give_up_at = Instant::now() + MAX_KNOCKING;
+pub async fn dial(
+    target: &Target,
+    device: &Device,
+    patience: Patience,
+) -> Result<(Socket, Hello), DialError> {
+    let give_up_at = Instant::now() + patience.knocking;
     loop {
-        let (error, wait) = match knock(target, device).await {
+        let (error, wait) = match knock(target, device, patience).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(rejection)) => match rejection.code.as_str() {
                 "UNAVAILABLE" => {
@@ -79,24 +83,6 @@ pub async fn dial(target: &Target, device: &Device) -> Result<(Socket, Hello), D
                 _ => return Err(DialError::Refused(rejection)),
             },
             Err(error) => (error, KNOCK_EVERY),
-=======
-/// Dials until let in. Retries only what passes by itself at boot.
-pub async fn dial(
-    target: &Target,
-    device: &Device,
-    patience: Patience,
-) -> Result<(Socket, Hello), DialError> {
-    let give_up_at = Instant::now() + patience.knocking;
-    loop {
-        let rejection = match knock(target, device, patience).await? {
-            Ok(opened) => return Ok(opened),
-            Err(rejection) => rejection,
-        };
-        let wait = match rejection.code.as_str() {
-            "UNAVAILABLE" => rejection.retry_after.unwrap_or(KNOCK_EVERY),
-            "NOT_PAIRED" => KNOCK_EVERY,
-            _ => return Err(DialError::Refused(rejection)),
->>>>>>> gateway
         };
         if Instant::now() > give_up_at {
             return Err(error);

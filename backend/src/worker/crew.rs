@@ -81,7 +81,12 @@ pub async fn start(
         sealer,
         sandboxes,
         gateways: Gateways::new(master.clone(), shutdown.clone()),
-        typing: Typing { db: db.clone(), opener, lines, client },
+        typing: Typing {
+            db: db.clone(),
+            opener,
+            lines,
+            client,
+        },
         wakes: wakes.clone(),
         shutdown: shutdown.clone(),
         deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
@@ -102,7 +107,10 @@ pub async fn start(
     shutdown.run_forever("route", route);
     shutdown.run_forever("deliver", deliver);
     shutdown.run_forever("send", sending.run(wakes.outbox.clone(), shutdown.clone()));
-    shutdown.run_forever("listen", wake::listen_to_web(db.clone(), wakes, shutdown.clone()));
+    shutdown.run_forever(
+        "listen",
+        wake::listen_to_web(db.clone(), wakes, shutdown.clone()),
+    );
     Ok(())
 }
 

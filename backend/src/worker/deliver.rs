@@ -47,12 +47,18 @@ impl Drop for Listed {
 }
 
 fn lock(running: &Running) -> MutexGuard<'_, HashSet<TurnId>> {
-    running.lock().expect("nothing panics while it holds the list")
+    running
+        .lock()
+        .expect("nothing panics while it holds the list")
 }
 
 impl Delivery {
     pub fn new(exchange: Arc<Exchange>) -> Self {
-        Self { exchange, places: Arc::new(Semaphore::new(MAX_TURNS)), running: Running::default() }
+        Self {
+            exchange,
+            places: Arc::new(Semaphore::new(MAX_TURNS)),
+            running: Running::default(),
+        }
     }
 
     /// Starts the turns that can start now.
@@ -62,7 +68,9 @@ impl Delivery {
             return Ok(Progress::Idle);
         }
         let now = exchange.clock.now();
-        let live = lease::live(&exchange.db).await.context("list the live workers")?;
+        let live = lease::live(&exchange.db)
+            .await
+            .context("list the live workers")?;
         let running: Vec<_> = lock(&self.running).iter().copied().collect();
         let adopted = turn::adopt(&exchange.db, exchange.lease.id, &live, &running).await?;
         let mut progress = Progress::Idle;
@@ -71,7 +79,9 @@ impl Delivery {
             self.run(turn, self.place().await);
             progress = Progress::Worked;
         }
-        let busy = turn::busy_tenants(&exchange.db).await.context("list the active turns")?;
+        let busy = turn::busy_tenants(&exchange.db)
+            .await
+            .context("list the active turns")?;
         let free = self.places.available_permits() as i64;
         for tenant in inbox::waiting_tenants(&exchange.db, &busy, now, free).await? {
             if let Some(turn) = self.open(tenant, now).await.context("open a turn")? {
@@ -86,7 +96,9 @@ impl Delivery {
     async fn open(&self, tenant: TenantId, now: DateTime<Utc>) -> anyhow::Result<Option<Turn>> {
         let exchange = &self.exchange;
         let mut tx = exchange.db.begin().await?;
-        let sandbox = sandbox::row::assign(&mut tx, tenant, now).await.context("assign a sandbox")?;
+        let sandbox = sandbox::row::assign(&mut tx, tenant, now)
+            .await
+            .context("assign a sandbox")?;
         let deadline = exchange.deadline;
         let opened =
             turn::open(&mut *tx, exchange.lease.id, tenant, sandbox, deadline, now).await?;
@@ -102,7 +114,10 @@ impl Delivery {
     fn run(&self, turn: Turn, place: OwnedSemaphorePermit) {
         let exchange = self.exchange.clone();
         lock(&self.running).insert(turn.id);
-        let listed = Listed { turn: turn.id, running: self.running.clone() };
+        let listed = Listed {
+            turn: turn.id,
+            running: self.running.clone(),
+        };
         let span = tracing::info_span!("turn", tenant.id = %turn.tenant, turn.id = %turn.id);
         self.exchange.shutdown.spawn(
             async move {
@@ -117,6 +132,10 @@ impl Delivery {
     }
 
     async fn place(&self) -> OwnedSemaphorePermit {
-        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+        self.places
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
     }
 }

@@ -41,8 +41,8 @@ const MAX_CLAIMS: i32 = 3;
 /// The agent is asked at most so often: once, once more after an idle silence, and once in a fresh
 /// session.
 const MAX_ATTEMPTS: i32 = 3;
-/// A gateway that does not let us in for this long is broken: a cold boot takes about 8 s.
-const CONNECT_WITHIN: Duration = Duration::from_secs(90);
+/// A net under the gateway's own patience, which is shorter: what does not let us in is broken.
+const CONNECT_WITHIN: Duration = Duration::from_secs(150);
 /// After an error of ours or of Postgres, before the turn goes on from its transcript.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -85,9 +85,12 @@ impl Exchange {
         let worked = async {
             loop {
                 let looked = match self.lease.is_held() {
-                    true => self.look(&turn).await,
+                    // Boxed: a whole conversation is large for a task's stack.
+                    true => Box::pin(self.look(&turn)).await,
                     // Postgres is away: either it comes back or the process stops.
-                    false => Err(anyhow::anyhow!("go on with a turn without the worker's lease")),
+                    false => Err(anyhow::anyhow!(
+                        "go on with a turn without the worker's lease"
+                    )),
                 };
                 match looked {
                     Ok(Next::Over) => return,
@@ -130,11 +133,18 @@ impl Exchange {
 
     /// Several messages are one question, each a paragraph.
     async fn asked(&self, turn: &Turn) -> anyhow::Result<Asked> {
-        let mut asked = Asked { text: String::new(), last_wamid: None };
+        let mut asked = Asked {
+            text: String::new(),
+            last_wamid: None,
+        };
         for body in inbox::of_turn(&self.db, turn.tenant, turn.id).await? {
             let body = self.opener.open(&body)?;
-            let InboundEvent::Message(message) = event::parse("message", &body) else { continue };
-            let Content::Text(text) = message.content else { continue };
+            let InboundEvent::Message(message) = event::parse("message", &body) else {
+                continue;
+            };
+            let Content::Text(text) = message.content else {
+                continue;
+            };
             if !asked.text.is_empty() {
                 asked.text.push_str("\n\n");
             }
@@ -168,25 +178,45 @@ impl Exchange {
             }
         };
         let asking = gateway::ask::ask(&connection, &question, submitted);
-        let read = |said, new_cursor| Read { session_no, old: cursor.clone(), new: new_cursor, said };
+        let read = |said, new_cursor| Read {
+            session_no,
+            old: cursor.clone(),
+            new: new_cursor,
+            said,
+        };
         match asking.await.context("ask the agent")? {
             Outcome::Answered { said, cursor } => {
-                self.finish(turn, End::Answered, read(said, cursor), None).await
+                self.finish(turn, End::Answered, read(said, cursor), None)
+                    .await
             }
             Outcome::Silent { said, cursor } => {
-                self.finish(turn, End::Silent, read(said, cursor), None).await
+                self.finish(turn, End::Silent, read(said, cursor), None)
+                    .await
             }
             Outcome::ModelFailed { said, cursor } => {
-                self.finish(turn, End::Buried("model_failed"), read(said, cursor), Some(copy::SORRY))
-                    .await
+                self.finish(
+                    turn,
+                    End::Buried("model_failed"),
+                    read(said, cursor),
+                    Some(copy::SORRY),
+                )
+                .await
             }
             Outcome::TimedOut { said, cursor } => {
-                self.finish(turn, End::Buried("deadline"), read(said, cursor), Some(copy::TOO_LONG))
-                    .await
+                self.finish(
+                    turn,
+                    End::Buried("deadline"),
+                    read(said, cursor),
+                    Some(copy::TOO_LONG),
+                )
+                .await
             }
             Outcome::AskAgain => self.ask_again(turn).await,
             Outcome::Tombstoned => {
-                tracing::warn!(session, "the agent gave this session up; a fresh one begins");
+                tracing::warn!(
+                    session,
+                    "the agent gave this session up; a fresh one begins"
+                );
                 metrics::counter!("clawkaka_sessions_tombstoned_total").increment(1);
                 sandbox::row::fresh_session(&self.db, turn.sandbox, session_no).await?;
                 self.ask_again(turn).await
@@ -197,8 +227,11 @@ impl Exchange {
     /// A connection to the person's agent, however long it takes to wake it.
     async fn reach(&self, turn: &Turn) -> anyhow::Result<Connection> {
         loop {
-            let endpoint =
-                self.sandboxes.endpoint(turn.sandbox).await.context("wake a sandbox")?;
+            let endpoint = self
+                .sandboxes
+                .endpoint(turn.sandbox)
+                .await
+                .context("wake a sandbox")?;
             let target = Target {
                 sandbox: endpoint.sandbox,
                 address: endpoint.address,
@@ -219,7 +252,9 @@ impl Exchange {
                 Ok(Err(error)) => tracing::warn!("failed to reach the gateway: {error:#}"),
                 Err(_) => tracing::warn!("the gateway did not let us in"),
             }
-            self.sandboxes.broken(&endpoint, "its gateway did not let us in").await?;
+            self.sandboxes
+                .broken(&endpoint, "its gateway did not let us in")
+                .await?;
         }
     }
 
@@ -242,7 +277,8 @@ impl Exchange {
             return Ok(());
         }
         // The key makes it once in a lifetime, whatever restarts meanwhile.
-        self.say(&mut db, turn, "first-contact", copy::SETTING_UP).await?;
+        self.say(&mut db, turn, "first-contact", copy::SETTING_UP)
+            .await?;
         self.wakes.outbox.notify_one();
         Ok(())
     }
@@ -254,7 +290,8 @@ impl Exchange {
     }
 
     async fn bury(&self, turn: &Turn, why: &'static str, apology: &str) -> anyhow::Result<Next> {
-        self.finish(turn, End::Buried(why), Read::nothing(), Some(apology)).await
+        self.finish(turn, End::Buried(why), Read::nothing(), Some(apology))
+            .await
     }
 
     /// Outbox rows, the turn's end and the cursor, together or not at all.
@@ -278,9 +315,18 @@ impl Exchange {
             metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
             drafts.truncate(self.messages_per_turn);
         }
-        outbox::enqueue(&mut tx, &self.sealer, turn.tenant, Some(turn.id), &drafts, now).await?;
+        outbox::enqueue(
+            &mut tx,
+            &self.sealer,
+            turn.tenant,
+            Some(turn.id),
+            &drafts,
+            now,
+        )
+        .await?;
         if let Some(apology) = apology {
-            self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology).await?;
+            self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology)
+                .await?;
         }
         if let Some(new) = &read.new {
             let old = read.old.as_deref();
@@ -291,7 +337,11 @@ impl Exchange {
         tx.commit().await.context("commit the end of a turn")?;
         self.wakes.outbox.notify_one();
         metrics::counter!("clawkaka_turns_total", "outcome" => end.outcome()).increment(1);
-        tracing::info!(outcome = end.outcome(), messages = drafts.len(), "turn ended");
+        tracing::info!(
+            outcome = end.outcome(),
+            messages = drafts.len(),
+            "turn ended"
+        );
         Ok(Next::Over)
     }
 
@@ -302,7 +352,11 @@ impl Exchange {
         key: &str,
         text: &str,
     ) -> anyhow::Result<()> {
-        let draft = Draft { key: key.to_owned(), class: Class::Ours, text: text.to_owned() };
+        let draft = Draft {
+            key: key.to_owned(),
+            class: Class::Ours,
+            text: text.to_owned(),
+        };
         let now = self.clock.now();
         outbox::enqueue(db, &self.sealer, turn.tenant, Some(turn.id), &[draft], now).await?;
         Ok(())
@@ -319,7 +373,12 @@ struct Read {
 
 impl Read {
     fn nothing() -> Self {
-        Self { session_no: 0, old: None, new: None, said: Vec::new() }
+        Self {
+            session_no: 0,
+            old: None,
+            new: None,
+            said: Vec::new(),
+        }
     }
 }
 

@@ -48,7 +48,9 @@ impl Routing {
     /// Routes what is there.
     pub async fn step(&self) -> anyhow::Result<Progress> {
         let now = self.clock.now();
-        let rows = inbox::unrouted(&self.db, now, BATCH).await.context("read the inbox")?;
+        let rows = inbox::unrouted(&self.db, now, BATCH)
+            .await
+            .context("read the inbox")?;
         if rows.is_empty() {
             return Ok(Progress::Idle);
         }
@@ -86,11 +88,17 @@ impl Routing {
         match event::parse(&row.kind, &body) {
             InboundEvent::Message(message) => self.message(db, row.id, line, message, now).await,
             InboundEvent::Status(status) => {
-                receipt::record(db, line, &status, now).await.context("record a receipt")?;
+                receipt::record(db, line, &status, now)
+                    .await
+                    .context("record a receipt")?;
                 self.finish(db, row.id, None, "receipt", now).await
             }
             InboundEvent::Rekey(rekey) => {
-                let tenant = self.book.rekey(db, line, &rekey, now).await.context("re-key")?;
+                let tenant = self
+                    .book
+                    .rekey(db, line, &rekey, now)
+                    .await
+                    .context("re-key")?;
                 self.finish(db, row.id, tenant, "rekeyed", now).await
             }
             InboundEvent::Unknown => self.finish(db, row.id, None, "unknown", now).await,
@@ -105,12 +113,23 @@ impl Routing {
         message: Message,
         now: DateTime<Utc>,
     ) -> anyhow::Result<&'static str> {
-        let known = self.book.find(db, line, &message.sender).await.context("find the sender")?;
+        let known = self
+            .book
+            .find(db, line, &message.sender)
+            .await
+            .context("find the sender")?;
         let tenant = match known {
-            Some(tenant) => tenant::find(&mut *db, tenant).await?.context("a tenant without row")?,
-            None => self.welcome(db, line, &message, now).await.context("welcome a new person")?,
+            Some(tenant) => tenant::find(&mut *db, tenant)
+                .await?
+                .context("a tenant without row")?,
+            None => self
+                .welcome(db, line, &message, now)
+                .await
+                .context("welcome a new person")?,
         };
-        self.book.learn(db, line, tenant.id, &message.sender, now).await?;
+        self.book
+            .learn(db, line, tenant.id, &message.sender, now)
+            .await?;
         match tenant.status {
             Status::Active => {}
             Status::Refused if self.has_room(db, line, now).await? => {
@@ -128,7 +147,9 @@ impl Routing {
         outbox::release_held(&mut *db, tenant.id, now).await?;
         if self.is_over_limit(db, tenant.id, now).await? {
             self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
-            return self.finish(db, id, Some(tenant.id), "over_limit", now).await;
+            return self
+                .finish(db, id, Some(tenant.id), "over_limit", now)
+                .await;
         }
         match message.content {
             Content::Text(_) => {
@@ -136,8 +157,16 @@ impl Routing {
                 Ok("waiting")
             }
             Content::Other(kind) => {
-                self.say(db, tenant.id, format!("only-text/{id}"), copy::only_text(kind), now).await?;
-                self.finish(db, id, Some(tenant.id), "unsupported", now).await
+                self.say(
+                    db,
+                    tenant.id,
+                    format!("only-text/{id}"),
+                    copy::only_text(kind),
+                    now,
+                )
+                .await?;
+                self.finish(db, id, Some(tenant.id), "unsupported", now)
+                    .await
             }
             Content::Empty => self.finish(db, id, Some(tenant.id), "empty", now).await,
         }
@@ -151,9 +180,15 @@ impl Routing {
         message: &Message,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Tenant> {
-        let status =
-            if self.has_room(db, line, now).await? { Status::Active } else { Status::Refused };
-        let name = message.name.as_ref().map(|name| self.sealer.seal(name.as_bytes()));
+        let status = if self.has_room(db, line, now).await? {
+            Status::Active
+        } else {
+            Status::Refused
+        };
+        let name = message
+            .name
+            .as_ref()
+            .map(|name| self.sealer.seal(name.as_bytes()));
         let tenant = tenant::create(&mut *db, line, status, name, now).await?;
         tracing::info!(tenant.id = %tenant.id, ?status, "somebody new wrote");
         Ok(tenant)
@@ -207,7 +242,11 @@ impl Routing {
         text: String,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let draft = Draft { key, class: Class::Ours, text };
+        let draft = Draft {
+            key,
+            class: Class::Ours,
+            text,
+        };
         outbox::enqueue(db, &self.sealer, tenant, None, &[draft], now).await?;
         Ok(())
     }

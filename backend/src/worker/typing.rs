@@ -7,13 +7,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 
-use crate::{
-    id::TenantId,
-    line::Lines,
-    seal::Opener,
-    tenant::address,
-    whatsapp::client::Client,
-};
+use crate::{id::TenantId, line::Lines, seal::Opener, tenant::address, whatsapp::client::Client};
 
 /// Below the 25 s after which WhatsApp ends the indicator (Meta docs: typing indicators).
 const RENEW_EVERY: Duration = Duration::from_secs(20);
@@ -31,7 +25,9 @@ impl Typing {
     /// Shows that `wamid` was read and is being answered, until dropped. A failure is no reason
     /// to keep anyone waiting: it is counted and tried again with the next renewal.
     pub async fn keep(&self, tenant: TenantId, wamid: Option<&str>) -> Infallible {
-        let Some(wamid) = wamid else { return std::future::pending().await };
+        let Some(wamid) = wamid else {
+            return std::future::pending().await;
+        };
         loop {
             if let Err(error) = self.show(tenant, wamid).await {
                 metrics::counter!("clawkaka_typing_errors_total").increment(1);
@@ -47,7 +43,9 @@ impl Typing {
             return Ok(());
         };
         drop(db);
-        let Some(line) = self.lines.get(line) else { return Ok(()) };
+        let Some(line) = self.lines.get(line) else {
+            return Ok(());
+        };
         self.client.mark_read(line.sender(), wamid, true).await?;
         Ok(())
     }
