@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Command::Keys(raw) => keys(*raw, problems),
     };
     done.unwrap_or_else(|error| {
-        say(&format!("clawkaka: {error:#}"));
+        complain(&format!("clawkaka: {error:#}"));
         match error.is::<config::BadSettings>() {
             true => ExitCode::from(BAD_SETTINGS),
             false => ExitCode::FAILURE,
@@ -80,6 +80,11 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("start the runtime")
+}
+
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+fn complain(error: &str) {
+    eprintln!("{error}");
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command line")]

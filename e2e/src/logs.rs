@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use memchr::memmem;
 use serde_json::Value;
 
 /// A log file that is being written by the product.
@@ -70,17 +71,7 @@ pub fn has_none_of(place: &str, text: &[u8], words: &[String]) -> anyhow::Result
 }
 
 pub fn contains(text: &[u8], word: &[u8]) -> bool {
-    let Some(first) = word.first() else {
-        return false;
-    };
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        if rest[at..].starts_with(word) {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
+    !word.is_empty() && memmem::find(text, word).is_some()
 }
 
 #[cfg(test)]
