@@ -18,10 +18,11 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Target,
     device::Device,
     protocol::{self, Connect, Frame, Hello, Rejection, Request, SCOPES},
 };
+
+use crate::sandbox::Endpoint;
 
 pub type Socket = WebSocketStream<TcpStream>;
 
@@ -66,13 +67,13 @@ pub enum DialError {
 /// Dials until let in. Retries what passes by itself at boot: nobody listens yet, it is starting,
 /// it is being introduced to our device.
 pub async fn dial(
-    target: &Target,
+    endpoint: &Endpoint,
     device: &Device,
     patience: Patience,
 ) -> Result<(Socket, Hello), DialError> {
     let give_up_at = Instant::now() + patience.knocking;
     loop {
-        let (error, wait) = match knock(target, device, patience).await {
+        let (error, wait) = match knock(endpoint, device, patience).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(rejection)) => match rejection.code.as_str() {
                 "UNAVAILABLE" => {
@@ -93,15 +94,15 @@ pub async fn dial(
 }
 
 async fn knock(
-    target: &Target,
+    endpoint: &Endpoint,
     device: &Device,
     patience: Patience,
 ) -> Result<Result<(Socket, Hello), Rejection>, DialError> {
-    let mut socket = open(target.address, patience).await?;
+    let mut socket = open(endpoint.address, patience).await?;
     let Frame::Challenge(challenge) = first_frame(&mut socket, patience).await? else {
         return Err(DialError::Unreachable("it opened with something else"));
     };
-    let token = target.gateway_token.expose_secret();
+    let token = endpoint.gateway_token.expose_secret();
     let request = Request::Connect(Connect::new(device, token, &challenge)).encode(0);
     let sent = timeout(patience.step, socket.send(Message::text(request))).await;
     if !matches!(sent, Ok(Ok(()))) {

@@ -20,18 +20,16 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use secrecy::SecretString;
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep_until},
 };
 
-use crate::{id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
+use crate::{id::SandboxId, lifecycle::Shutdown, sandbox::Endpoint, seal::MasterKey};
 use connection::Connection;
 use device::Device;
 use dial::{DialError, Patience, dial};
@@ -41,16 +39,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Sandboxes with news that nobody has looked at yet; who misses some looks at all.
 const NEWS: usize = 1_024;
-
-/// The container we mean: an address alone may belong to another by now.
-#[derive(Clone)]
-pub struct Target {
-    pub sandbox: SandboxId,
-    pub address: SocketAddr,
-    pub container_id: String,
-    pub started_at: String,
-    pub gateway_token: SecretString,
-}
 
 /// All connections of a process.
 pub struct Gateways {
@@ -80,9 +68,9 @@ struct Held {
 }
 
 impl Held {
-    fn is_to(&self, target: &Target) -> bool {
-        self.container_id == target.container_id
-            && self.started_at == target.started_at
+    fn is_to(&self, endpoint: &Endpoint) -> bool {
+        self.container_id == endpoint.container_id
+            && self.started_at == endpoint.started_at
             && !self.connection.is_closed()
     }
 }
@@ -104,42 +92,42 @@ impl Gateways {
 
     /// The connection to exactly this container. Dials if there is none; after a failed dial the
     /// next caller waits, 1 s at first and up to 30 s.
-    pub async fn connection(&self, target: &Target) -> Result<Connection, DialError> {
-        let slot = self.slot(target.sandbox);
+    pub async fn connection(&self, endpoint: &Endpoint) -> Result<Connection, DialError> {
+        let slot = self.slot(endpoint.sandbox);
         // Held over the dial on purpose: others who want the same sandbox get the same socket.
         let mut slot = slot.lock().await;
-        if let Some(held) = slot.held.as_ref().filter(|held| held.is_to(target)) {
+        if let Some(held) = slot.held.as_ref().filter(|held| held.is_to(endpoint)) {
             return Ok(held.connection.clone());
         }
         if let Some(old) = slot.held.take() {
             old.connection.close();
         }
         let pause = match &slot.failed {
-            Some(failed) if failed.started_at == target.started_at => {
+            Some(failed) if failed.started_at == endpoint.started_at => {
                 sleep_until(failed.next_dial).await;
                 (2 * failed.pause).min(LONGEST_PAUSE)
             }
             _ => FIRST_PAUSE,
         };
-        let device = Device::of(&self.master, target.sandbox);
-        let (socket, hello) = match dial(target, &device, Patience::default()).await {
+        let device = Device::of(&self.master, endpoint.sandbox);
+        let (socket, hello) = match dial(endpoint, &device, Patience::default()).await {
             Ok(opened) => opened,
             Err(error) => {
                 slot.failed = Some(Failed {
-                    started_at: target.started_at.clone(),
+                    started_at: endpoint.started_at.clone(),
                     next_dial: Instant::now() + pause,
                     pause,
                 });
                 return Err(error);
             }
         };
-        let (news, sandbox) = (self.news.clone(), target.sandbox);
+        let (news, sandbox) = (self.news.clone(), endpoint.sandbox);
         let tell = move || drop(news.send(sandbox));
         let connection = Connection::start(socket, &hello, &self.shutdown, tell.clone());
         *slot = Slot {
             held: Some(Held {
-                container_id: target.container_id.clone(),
-                started_at: target.started_at.clone(),
+                container_id: endpoint.container_id.clone(),
+                started_at: endpoint.started_at.clone(),
                 connection: connection.clone(),
             }),
             ..Slot::default()

@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     copy,
     gateway::{
-        self, Gateways, Target,
+        self, Gateways,
         ask::{Outcome, Question, Said},
         connection::Connection,
     },
@@ -232,14 +232,7 @@ impl Exchange {
                 .endpoint(turn.sandbox)
                 .await
                 .context("wake a sandbox")?;
-            let target = Target {
-                sandbox: endpoint.sandbox,
-                address: endpoint.address,
-                container_id: endpoint.container_id.clone(),
-                started_at: endpoint.started_at.clone(),
-                gateway_token: endpoint.gateway_token.clone(),
-            };
-            let connecting = self.gateways.connection(&target);
+            let connecting = self.gateways.connection(&endpoint);
             let connected = tokio::select! {
                 connected = tokio::time::timeout(CONNECT_WITHIN, connecting) => connected,
                 () = self.sandboxes.lost(&endpoint) => continue,

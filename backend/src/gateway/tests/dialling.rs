@@ -5,15 +5,21 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 
-use super::scripted::{PATIENCE, connect, gateway, master, target};
+use super::scripted::{PATIENCE, connect, endpoint, gateway, master};
 use crate::{
     gateway::{
         Gateways,
         device::Device,
-        dial::{DialError, dial},
+        dial::{DialError, Patience, dial},
         protocol::{History, MAX_FRAME_BYTES, Request},
     },
     lifecycle::Shutdown,
+};
+
+/// Whoever does not let us in at once is given up on.
+const ONE_KNOCK: Patience = Patience {
+    knocking: Duration::ZERO,
+    ..PATIENCE
 };
 
 fn history() -> Request<'static> {
@@ -23,23 +29,23 @@ fn history() -> Request<'static> {
 #[tokio::test]
 async fn a_paused_container_that_accepts_and_says_nothing_is_given_up_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = target(listener.local_addr().unwrap());
-    let device = Device::of(&master(), target.sandbox);
-    let error = dial(&target, &device, PATIENCE).await.unwrap_err();
+    let endpoint = endpoint(listener.local_addr().unwrap());
+    let device = Device::of(&master(), endpoint.sandbox);
+    let error = dial(&endpoint, &device, ONE_KNOCK).await.unwrap_err();
     assert!(matches!(error, DialError::Unreachable(_)));
 }
 
 #[tokio::test]
 async fn a_gateway_that_never_challenges_is_given_up_on() {
-    let target = gateway(|_, server| Box::pin(server.hold())).await;
-    let device = Device::of(&master(), target.sandbox);
-    let error = dial(&target, &device, PATIENCE).await.unwrap_err();
+    let endpoint = gateway(|_, server| Box::pin(server.hold())).await;
+    let device = Device::of(&master(), endpoint.sandbox);
+    let error = dial(&endpoint, &device, ONE_KNOCK).await.unwrap_err();
     assert!(matches!(error, DialError::Unreachable("no challenge")));
 }
 
 #[tokio::test]
 async fn a_gateway_that_starts_or_does_not_know_us_yet_is_asked_again_until_it_lets_us_in() {
-    let target = gateway(|number, mut server| {
+    let endpoint = gateway(|number, mut server| {
         Box::pin(async move {
             let id = server.meet().await;
             match number {
@@ -60,12 +66,12 @@ async fn a_gateway_that_starts_or_does_not_know_us_yet_is_asked_again_until_it_l
         })
     })
     .await;
-    assert!(!connect(&target).await.is_closed());
+    assert!(!connect(&endpoint).await.is_closed());
 }
 
 #[tokio::test]
 async fn a_gateway_with_another_token_is_not_asked_twice() {
-    let target = gateway(|number, mut server| {
+    let endpoint = gateway(|number, mut server| {
         Box::pin(async move {
             assert_eq!(number, 0);
             let id = server.meet().await;
@@ -75,21 +81,21 @@ async fn a_gateway_with_another_token_is_not_asked_twice() {
         })
     })
     .await;
-    let device = Device::of(&master(), target.sandbox);
-    let error = dial(&target, &device, PATIENCE).await.unwrap_err();
+    let device = Device::of(&master(), endpoint.sandbox);
+    let error = dial(&endpoint, &device, ONE_KNOCK).await.unwrap_err();
     assert!(matches!(error, DialError::Refused(_)));
 }
 
 #[tokio::test]
 async fn a_gateway_silent_for_two_ticks_is_hung_up_on() {
-    let target = gateway(|_, mut server| {
+    let endpoint = gateway(|_, mut server| {
         Box::pin(async move {
             server.let_in().await;
             server.hold().await;
         })
     })
     .await;
-    let connection = connect(&target).await;
+    let connection = connect(&endpoint).await;
     // It proposed ticks of 1 ms; we do not go below a second.
     let before = Instant::now();
     connection.closed().await;
@@ -99,7 +105,7 @@ async fn a_gateway_silent_for_two_ticks_is_hung_up_on() {
 
 #[tokio::test]
 async fn rubbish_neither_ends_the_connection_nor_passes_for_an_answer() {
-    let target = gateway(|_, mut server| {
+    let endpoint = gateway(|_, mut server| {
         Box::pin(async move {
             server.let_in().await;
             let (id, _, _) = server.asked().await;
@@ -120,14 +126,14 @@ async fn rubbish_neither_ends_the_connection_nor_passes_for_an_answer() {
         })
     })
     .await;
-    let connection = connect(&target).await;
+    let connection = connect(&endpoint).await;
     let answer = connection.call(&history()).await.unwrap().unwrap();
     assert_eq!(answer.get(), r#"{"messages":"none"}"#);
 }
 
 #[tokio::test]
 async fn a_flood_is_read_slowly_remembered_little_and_does_not_drown_an_answer() {
-    let target = gateway(|_, mut server| {
+    let endpoint = gateway(|_, mut server| {
         Box::pin(async move {
             server.let_in().await;
             let (id, _, _) = server.asked().await;
@@ -139,7 +145,7 @@ async fn a_flood_is_read_slowly_remembered_little_and_does_not_drown_an_answer()
         })
     })
     .await;
-    let connection = connect(&target).await;
+    let connection = connect(&endpoint).await;
     let mut events = connection.events();
     let before = Instant::now();
     assert_eq!(
@@ -155,7 +161,7 @@ async fn a_flood_is_read_slowly_remembered_little_and_does_not_drown_an_answer()
 
 #[tokio::test]
 async fn a_frame_beyond_the_limit_ends_the_connection() {
-    let target = gateway(|_, mut server| {
+    let endpoint = gateway(|_, mut server| {
         Box::pin(async move {
             server.let_in().await;
             server.asked().await;
@@ -164,12 +170,12 @@ async fn a_frame_beyond_the_limit_ends_the_connection() {
         })
     })
     .await;
-    assert!(connect(&target).await.call(&history()).await.is_err());
+    assert!(connect(&endpoint).await.call(&history()).await.is_err());
 }
 
 #[tokio::test]
 async fn a_sandbox_has_one_connection_until_its_container_changes_or_is_lost() {
-    let target = gateway(|_, mut server| {
+    let endpoint = gateway(|_, mut server| {
         Box::pin(async move {
             server.let_in().await;
             loop {
@@ -181,20 +187,20 @@ async fn a_sandbox_has_one_connection_until_its_container_changes_or_is_lost() {
     .await;
     let gateways = Gateways::new(Arc::new(master()), Shutdown::default());
     let mut news = gateways.news();
-    let first = gateways.connection(&target).await.unwrap();
+    let first = gateways.connection(&endpoint).await.unwrap();
     assert_eq!(
         news.recv().await.unwrap(),
-        target.sandbox,
+        endpoint.sandbox,
         "what was said meanwhile is news"
     );
     first.call(&history()).await.unwrap().unwrap();
-    gateways.connection(&target).await.unwrap();
+    gateways.connection(&endpoint).await.unwrap();
     assert!(news.try_recv().is_err(), "the same connection");
 
-    let mut restarted = target.clone();
+    let mut restarted = endpoint.clone();
     restarted.started_at = "again".into();
     let second = gateways.connection(&restarted).await.unwrap();
     assert!(first.is_closed() && !second.is_closed());
-    gateways.lost(target.sandbox);
+    gateways.lost(endpoint.sandbox);
     assert!(second.is_closed());
 }

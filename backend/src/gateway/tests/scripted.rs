@@ -10,13 +10,13 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
 use crate::{
     gateway::{
-        Target,
         connection::Connection,
         device::Device,
         dial::{Patience, dial},
     },
     id::SandboxId,
     lifecycle::Shutdown,
+    sandbox::Endpoint,
     seal::MasterKey,
 };
 
@@ -35,7 +35,7 @@ pub fn master() -> MasterKey {
 /// Accepts for ever; `play` gets each connection and its number, counted from 0.
 pub async fn gateway(
     play: impl Fn(usize, Server) -> BoxFuture<'static, ()> + Send + 'static,
-) -> Target {
+) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tasks = Shutdown::default();
@@ -46,11 +46,11 @@ pub async fn gateway(
             tasks.spawn(play(number, Server { socket }));
         }
     });
-    target(address)
+    endpoint(address)
 }
 
-pub fn target(address: SocketAddr) -> Target {
-    Target {
+pub fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint {
         sandbox: SandboxId::new(),
         address,
         container_id: "container".into(),
@@ -59,9 +59,9 @@ pub fn target(address: SocketAddr) -> Target {
     }
 }
 
-pub async fn connect(target: &Target) -> Connection {
-    let device = Device::of(&master(), target.sandbox);
-    let (socket, hello) = dial(target, &device, PATIENCE).await.unwrap();
+pub async fn connect(endpoint: &Endpoint) -> Connection {
+    let device = Device::of(&master(), endpoint.sandbox);
+    let (socket, hello) = dial(endpoint, &device, PATIENCE).await.unwrap();
     Connection::start(socket, &hello, &Shutdown::default(), || {})
 }
 
