@@ -57,6 +57,7 @@ enum Story {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let good = match Options::parse().story {
         Story::KillMatrix {
             repeat,

@@ -203,8 +203,10 @@ impl Matrix {
             .execute(&mut *lock)
             .await?;
         self.product.gates.release(name, Then::Go);
-        let waiting = "select count(*) from pg_stat_activity
-                       where wait_event_type = 'Lock' and query ilike 'insert into outbox%'";
+        // Transactions that have written the turn's end and want to write the answer.
+        let waiting = "select count(*) from pg_locks wanted join pg_locks held using (pid)
+                       where wanted.relation = 'outbox'::regclass and not wanted.granted
+                       and held.relation = 'turn'::regclass and held.mode = 'RowExclusiveLock'";
         let people = self.people.len() as i64;
         let all_wait = || async { Ok(self.product.postgres.count(waiting).await? == people) };
         self.product

@@ -30,10 +30,12 @@ pub async fn run(people: usize, cases: &[Case]) -> anyhow::Result<Vec<Ended>> {
         if result.is_ok() {
             result = matrix.nothing_came_twice();
         }
-        if let Err(error) = result {
-            let log = matrix.product.logs.tail(30);
-            result = Err(error.context(format!("the product's log:\n{log}")));
-            matrix = Matrix::start(people).await?;
+        match &result {
+            Ok(()) => tracing::info!("{case}: right"),
+            Err(error) => {
+                tracing::error!("{case}: {error:?}");
+                matrix = Matrix::start(people).await?;
+            }
         }
         ended.push(Ended {
             what: case.to_string(),

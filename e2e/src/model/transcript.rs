@@ -37,7 +37,15 @@ impl Pending {
         // A turn that was cut off may have left half an answer, which answers nothing.
         let mut texts = messages[start..].iter().filter_map(said);
         if start > 0 && texts.any(|text| text.contains(INTERRUPTED)) {
-            start = last_answer(&messages[..start - 1]);
+            let before = last_answer(&messages[..start - 1]);
+            let asked: Vec<_> = messages[before..start].iter().filter_map(said).collect();
+            let answer = text(&messages[start - 1]);
+            if marks_in(&asked)
+                .iter()
+                .any(|mark| !answer.contains(mark.as_str()))
+            {
+                start = before;
+            }
         }
         let last_user = messages.iter().rposition(|message| said(message).is_some());
         let after = &messages[last_user.map_or(messages.len(), |at| at + 1)..];
@@ -68,21 +76,25 @@ impl Pending {
 
     /// Every mark, each once, in the order written.
     pub fn marks(&self) -> Vec<String> {
-        let mut marks = Vec::new();
-        for text in &self.texts {
-            for (at, _) in text.match_indices(MARK) {
-                let name = &text[at + MARK.len()..];
-                let end = name
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
-                    .unwrap_or(name.len());
-                let mark = format!("{MARK}{}", name[..end].trim_end_matches(['-', '_']));
-                if mark.len() > MARK.len() && !marks.contains(&mark) {
-                    marks.push(mark);
-                }
+        marks_in(&self.texts)
+    }
+}
+
+fn marks_in(texts: &[String]) -> Vec<String> {
+    let mut marks = Vec::new();
+    for text in texts {
+        for (at, _) in text.match_indices(MARK) {
+            let name = &text[at + MARK.len()..];
+            let end = name
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                .unwrap_or(name.len());
+            let mark = format!("{MARK}{}", name[..end].trim_end_matches(['-', '_']));
+            if mark.len() > MARK.len() && !marks.contains(&mark) {
+                marks.push(mark);
             }
         }
-        marks
     }
+    marks
 }
 
 /// The place after the last assistant row that says something and calls no tool.
@@ -159,6 +171,17 @@ mod tests {
             {"role": "assistant", "content": "All of it: #mark-a"},
             {"role": "user", "content": "#mark-b"},
             {"role": "assistant", "content": "Let me"},
+            {"role": "user", "content": "[System] Your previous turn was interrupted by a restart"},
+        ]));
+        assert_eq!(seen, ["#mark-b"]);
+    }
+
+    #[test]
+    fn the_whole_answer_before_an_interruption_stays_an_answer() {
+        let seen = marks(json!([
+            {"role": "user", "content": "#mark-a"},
+            {"role": "assistant", "content": "All of it: #mark-a"},
+            {"role": "user", "content": "#mark-b"},
             {"role": "user", "content": "[System] Your previous turn was interrupted by a restart"},
         ]));
         assert_eq!(seen, ["#mark-b"]);
