@@ -10,28 +10,27 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout_at};
 
-use super::typing::Typing;
+use super::{
+    said::{Read, drafts},
+    typing::Typing,
+};
 use crate::{
     clock::Clock,
     copy,
     gateway::{
         self, Gateways,
-        ask::{Outcome, Question, Said},
+        ask::{Outcome, Question},
         connection::Connection,
     },
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
     outbox::{self, Class, Draft},
-    sandbox::{self, Sandboxes},
+    sandbox::{self, Endpoint, Sandboxes},
     seal::{Opener, Sealer},
     turn::{self, End, Turn},
     wake::Wakes,
-    whatsapp::{
-        event::{self, Content, InboundEvent},
-        format::to_whatsapp,
-        split::{MAX_TEXT_CHARS, split},
-    },
+    whatsapp::event::{self, Content, InboundEvent},
 };
 
 /// A first answer that takes longer than this is announced.
@@ -43,6 +42,8 @@ const MAX_CLAIMS: i32 = 3;
 const MAX_ATTEMPTS: i32 = 3;
 /// A net under the gateway's own patience, which is shorter: what does not let us in is broken.
 const CONNECT_WITHIN: Duration = Duration::from_secs(150);
+/// What a turn gets to reach its sandbox when its deadline is near or over: a boot.
+const LAST_LOOK: Duration = Duration::from_secs(60);
 /// After an error of ours or of Postgres, before the turn goes on from its transcript.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -119,11 +120,14 @@ impl Exchange {
         if turn.attempt > MAX_ATTEMPTS {
             return self.bury(turn, "no_answer", copy::SORRY).await;
         }
-        let left = turn.deadline_at - self.clock.now();
-        let Ok(left) = left.to_std() else {
-            return self.bury(turn, "deadline", copy::TOO_LONG).await;
-        };
         let asked = self.asked(turn).await.context("read a turn's messages")?;
+        if asked.text.is_empty() {
+            return self.finish(turn, End::Silent, Read::nothing(), None).await;
+        }
+        // Also past the deadline: the answer may have come while we were away.
+        let left = (turn.deadline_at - self.clock.now())
+            .to_std()
+            .unwrap_or_default();
         let answering = self.answer(turn, &asked.text, Instant::now() + left);
         tokio::select! {
             next = self.announced(turn, answering) => next,
@@ -155,10 +159,11 @@ impl Exchange {
     }
 
     async fn answer(&self, turn: &Turn, text: &str, deadline: Instant) -> anyhow::Result<Next> {
-        let Ok(connection) = timeout_at(deadline, self.reach(turn)).await else {
+        let give_up_at = deadline.max(Instant::now() + LAST_LOOK);
+        let Ok(reached) = timeout_at(give_up_at, self.reach(turn)).await else {
             return self.bury(turn, "sandbox_not_ready", copy::SORRY).await;
         };
-        let connection = connection?;
+        let (connection, endpoint) = reached?;
         let (session_no, cursor) = sandbox::row::session(&self.db, turn.sandbox).await?;
         let session = format!("main-{session_no}");
         let question = Question {
@@ -184,7 +189,14 @@ impl Exchange {
             new: new_cursor,
             said,
         };
-        match asking.await.context("ask the agent")? {
+        let outcome = tokio::select! {
+            outcome = asking => outcome.context("ask the agent")?,
+            () = self.sandboxes.lost(&endpoint) => {
+                self.gateways.lost(turn.sandbox);
+                anyhow::bail!("ask the agent: its container is gone");
+            }
+        };
+        match outcome {
             Outcome::Answered { said, cursor } => {
                 self.finish(turn, End::Answered, read(said, cursor), None)
                     .await
@@ -225,7 +237,7 @@ impl Exchange {
     }
 
     /// A connection to the person's agent, however long it takes to wake it.
-    async fn reach(&self, turn: &Turn) -> anyhow::Result<Connection> {
+    async fn reach(&self, turn: &Turn) -> anyhow::Result<(Connection, Endpoint)> {
         loop {
             let endpoint = self
                 .sandboxes
@@ -240,7 +252,7 @@ impl Exchange {
             match connected {
                 Ok(Ok(connection)) => {
                     self.sandboxes.ready(&endpoint).await?;
-                    return Ok(connection);
+                    return Ok((connection, endpoint));
                 }
                 Ok(Err(error)) => tracing::warn!("failed to reach the gateway: {error:#}"),
                 Err(_) => tracing::warn!("the gateway did not let us in"),
@@ -354,36 +366,4 @@ impl Exchange {
         outbox::enqueue(db, &self.sealer, turn.tenant, Some(turn.id), &[draft], now).await?;
         Ok(())
     }
-}
-
-/// How far the transcript was read, and what the assistant said up to there.
-struct Read {
-    session_no: i32,
-    old: Option<String>,
-    new: Option<String>,
-    said: Vec<Said>,
-}
-
-impl Read {
-    fn nothing() -> Self {
-        Self {
-            session_no: 0,
-            old: None,
-            new: None,
-            said: Vec::new(),
-        }
-    }
-}
-
-/// What was said, as WhatsApp messages. Each carries its transcript id, so that it is sent once.
-fn drafts(said: &[Said]) -> Vec<Draft> {
-    let parts = said.iter().flat_map(|said| {
-        let texts = split(&to_whatsapp(&said.text), MAX_TEXT_CHARS);
-        texts.into_iter().enumerate().map(|(part, text)| Draft {
-            key: format!("{}/{part}", said.id),
-            class: Class::Reply,
-            text,
-        })
-    });
-    parts.collect()
 }

@@ -7,6 +7,7 @@ pub mod crew;
 pub mod deliver;
 pub mod exchange;
 pub mod route;
+pub mod said;
 pub mod send;
 pub mod typing;
 
