@@ -314,7 +314,7 @@ impl Exchange {
             return Ok(Next::Over);
         }
         // After a reset of the cursor the transcript repeats what was sent before.
-        let mut drafts = outbox::without_known(&mut *tx, turn.tenant, drafts(&read.said)).await?;
+        let mut drafts = outbox::without_known(&mut *tx, turn.tenant, drafts(&read)).await?;
         if drafts.len() > self.messages_per_turn {
             let over = drafts.len() - self.messages_per_turn;
             metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);

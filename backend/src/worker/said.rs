@@ -28,15 +28,20 @@ impl Read {
     }
 }
 
-/// What was said, as WhatsApp messages. Each carries its transcript id, so that it is sent once.
-pub fn drafts(said: &[Said]) -> Vec<Draft> {
-    let parts = said.iter().flat_map(|said| {
+/// What was said, as WhatsApp messages. Each carries its session and transcript id, so that it is
+/// sent once; OpenClaw's ids are short and a fresh session begins anew.
+pub fn drafts(read: &Read) -> Vec<Draft> {
+    let parts = read.said.iter().flat_map(|said| {
         let texts = split(&to_whatsapp(&said.text), MAX_TEXT_CHARS);
-        texts.into_iter().enumerate().map(|(part, text)| Draft {
-            key: format!("{}/{part}", said.id),
-            class: Class::Reply,
-            text,
-        })
+        let session = read.session_no;
+        texts
+            .into_iter()
+            .enumerate()
+            .map(move |(part, text)| Draft {
+                key: format!("{session}/{}/{part}", said.id),
+                class: Class::Reply,
+                text,
+            })
     });
     parts.collect()
 }
