@@ -199,6 +199,9 @@ pub fn row(raw: &RawValue) -> Option<Row> {
         idempotency_key: String,
         #[serde(default, deserialize_with = "lenient")]
         stop_reason: String,
+        /// What a run had said when it was aborted; it looks like an answer but for this.
+        #[serde(default, deserialize_with = "lenient")]
+        openclaw_abort: Option<Box<RawValue>>,
         #[serde(rename = "__openclaw")]
         own: Own,
     }
@@ -215,6 +218,7 @@ pub fn row(raw: &RawValue) -> Option<Row> {
     let kind = match wire.role.as_str() {
         "user" if content.text.starts_with("[System]") => Kind::Resumed,
         "user" => Kind::Asked(wire.idempotency_key.strip_suffix(":user").and_then(word)),
+        "assistant" if wire.openclaw_abort.is_some() => Kind::Hidden,
         "assistant" => said(content, &wire.idempotency_key, &wire.stop_reason),
         "custom" if is_notice(&content.text) => Kind::Failed,
         _ => Kind::Hidden,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     gateway::{
         next::{Memory, Step, Subject, Verdict, next_step},
-        transcript::{Ending, Kind, Page, page},
+        transcript::{Ending, Kind, Page, page, row},
     },
     id::TurnId,
 };
@@ -302,4 +302,15 @@ fn a_second_attempt_is_sent_unless_the_first_is_answered_after_all() {
         next_step(&late, subject(1, 2), &Memory::default()),
         end(Verdict::Answered)
     );
+}
+
+/// As OpenClaw 2026.9.6 writes it when `sessions.abort` meets a model that had begun to speak.
+#[test]
+fn half_an_answer_of_an_aborted_run_is_none() {
+    let aborted = r#"{"role": "assistant", "content": [{"type": "text", "text": "Got"}],
+        "stopReason": "stop", "provider": "openclaw", "model": "gateway-injected",
+        "idempotencyKey": "r:1:assistant", "__openclaw": {"id": "a", "runId": "r:1"},
+        "openclawAbort": {"aborted": true, "origin": "rpc", "runId": "r:1"}}"#;
+    let aborted: Box<RawValue> = serde_json::from_str(aborted).unwrap();
+    assert_eq!(row(&aborted).unwrap().kind, Kind::Hidden);
 }
