@@ -311,12 +311,13 @@ impl Matrix {
         let next = format!("{name}-next");
         self.say(&next).await?;
         self.exactly_one_each(&next).await?;
-        // What was given up with an apology is not answered late.
+        // What was given up with an apology is not answered late. The next answer may speak of it.
         for (at, person) in self.people.iter().enumerate() {
-            let late = self.product.whatsapp.chat(person);
-            let late = late
-                .iter()
-                .any(|one| marks_in(&one.text).contains(&&*self.mark(name, at)));
+            let (given_up, next) = (self.mark(name, at), self.mark(&next, at));
+            let late = self.product.whatsapp.chat(person).into_iter().any(|one| {
+                let marks = marks_in(&one.text);
+                marks.contains(&&*given_up) && !marks.contains(&&*next)
+            });
             anyhow::ensure!(!late, "a late answer: {}", self.product.screen(person));
         }
         Ok(())
