@@ -1,7 +1,7 @@
 //! One call under way: what it may cost, what it has cost so far, and its settling, which happens
 //! however it ends. A call that is dropped has been hung up on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Shared, caller::Caller, meter::Meter, places::Place, refusal::Refusal, request::Rebuilt, usage,
@@ -10,6 +10,14 @@ use crate::id::{CallId, SandboxId};
 
 /// Bytes of a stream for a token, at least: a token seldom comes alone and never without its frame.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// Postgres restarts within seconds; the sum stays below what a stopping process waits.
+const SETTLE_AGAIN_AFTER: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
 
 pub struct Call {
     shared: Shared,
@@ -122,8 +130,20 @@ impl Drop for Call {
 }
 
 /// When this fails the call stays reserved, which counts its worst case.
+/// Settles now, or in the background when Postgres is away for a moment.
 async fn settle(shared: &Shared, id: CallId, tokens: i64) {
-    if let Err(error) = usage::settle(&shared.broker.db, id, tokens).await {
-        tracing::error!(call.id = %id, "failed to settle a model call: {error:#}");
-    }
+    let Err(error) = usage::settle(&shared.broker.db, id, tokens).await else {
+        return;
+    };
+    tracing::warn!(call.id = %id, "failed to settle a model call, trying again: {error:#}");
+    let again = shared.clone();
+    shared.shutdown.spawn(async move {
+        for wait in SETTLE_AGAIN_AFTER {
+            tokio::time::sleep(wait).await;
+            if usage::settle(&again.broker.db, id, tokens).await.is_ok() {
+                return;
+            }
+        }
+        tracing::error!(call.id = %id, "a model call stays counted at its worst case for a day");
+    });
 }
