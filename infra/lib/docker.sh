@@ -23,6 +23,9 @@ start_docker() {
   if [[ -d /run/systemd/system ]]; then
     systemctl enable --now docker >/dev/null 2>&1 || true
   elif ! pgrep -x dockerd >/dev/null; then
+    # One that was killed leaves its pid behind, by now perhaps somebody else's: the next refuses to start.
+    rm -f /var/run/docker.pid
+    pgrep -x containerd >/dev/null || rm -f /var/run/docker/containerd/containerd.pid
     # No init system: an engine in a session of its own, which outlives this script.
     setsid dockerd >>"$DOCKERD_LOG" 2>&1 </dev/null 9>&- &
   fi
