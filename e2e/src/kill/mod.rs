@@ -325,4 +325,4 @@ impl Matrix {
 }
 
 /// What the cases mean to cause: Postgres is killed under the product.
-const EXPECTED_ERRORS: [&str; 1] = ["Postgres"];
+const EXPECTED_ERRORS: [&str; 2] = ["Postgres", "unexpected postmaster exit"];
