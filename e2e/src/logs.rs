@@ -1,8 +1,12 @@
 //! The product's log, one JSON object per line, read back after a story.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use memchr::memmem;
 use serde_json::Value;
 
@@ -30,12 +34,18 @@ impl Logs {
     }
 
     /// Fails on a line at level ERROR, and on one that is no log line at all (a panic, a message of
-    /// the loader), unless it says something that the story expects.
-    pub fn has_no_errors_but(&self, expected: &[&str]) -> anyhow::Result<()> {
+    /// the loader), unless it says something that the story expects. While the story kept something
+    /// away that everything needs, any error is expected, but nothing that is no log line.
+    pub fn has_no_errors_but(
+        &self,
+        expected: &[&str],
+        outages: &[Range<DateTime<Utc>>],
+    ) -> anyhow::Result<()> {
         let text = self.text()?;
         let wrong: Vec<_> = text
             .lines()
-            .filter(|line| is_error(line) && !expected.iter().any(|what| line.contains(what)))
+            .filter(|line| is_error(line, outages))
+            .filter(|line| !expected.iter().any(|what| line.contains(what)))
             .collect();
         anyhow::ensure!(
             wrong.is_empty(),
@@ -53,11 +63,13 @@ impl Logs {
     }
 }
 
-fn is_error(line: &str) -> bool {
-    match serde_json::from_str::<Value>(line) {
-        Ok(line) => line["level"] == "ERROR",
-        Err(_) => !line.trim().is_empty(),
-    }
+fn is_error(line: &str, outages: &[Range<DateTime<Utc>>]) -> bool {
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        return !line.trim().is_empty();
+    };
+    let at: Option<DateTime<Utc>> = line["timestamp"].as_str().and_then(|at| at.parse().ok());
+    let in_outage = at.is_some_and(|at| outages.iter().any(|outage| outage.contains(&at)));
+    line["level"] == "ERROR" && !in_outage
 }
 
 /// Fails if a text has one of these words in it; it names which, not where it may be read.
@@ -77,6 +89,20 @@ pub fn contains(text: &[u8], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_counts_outside_of_an_outage_and_a_panic_always_does() {
+        let at = |time: &str| time.parse::<DateTime<Utc>>().unwrap();
+        let outage = [at("2026-11-21T03:00:00Z")..at("2026-11-21T03:01:00Z")];
+        let line = |time| format!(r#"{{"timestamp":"{time}","level":"ERROR"}}"#);
+        assert!(!is_error(&line("2026-11-21T03:00:30.5Z"), &outage));
+        assert!(is_error(&line("2026-11-21T03:01:30.5Z"), &outage));
+        assert!(is_error("thread 'main' panicked", &outage));
+        assert!(!is_error(
+            r#"{"timestamp":"2026-11-21T05:00:00Z","level":"INFO"}"#,
+            &outage
+        ));
+    }
 
     #[test]
     fn a_word_is_found_wherever_it_stands() {

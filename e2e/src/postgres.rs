@@ -160,6 +160,15 @@ impl Postgres {
             .await
             .with_context(|| query)
     }
+
+    /// Changes rows that nothing of the product's own changes yet.
+    pub async fn execute(&self, statement: &'static str) -> anyhow::Result<()> {
+        sqlx::query(statement)
+            .execute(&self.db)
+            .await
+            .with_context(|| statement)?;
+        Ok(())
+    }
 }
 
 async fn make_cluster(folder: &Path, password: &str) -> anyhow::Result<()> {

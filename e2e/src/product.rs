@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -13,6 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
 use tokio::{
     process::{Child, Command},
     sync::{Mutex, MutexGuard},
@@ -52,6 +54,8 @@ pub struct Product {
     pub place: Place,
     /// By name: what must never be seen outside the product.
     pub secrets: Vec<(&'static str, String)>,
+    /// When a story kept something away that everything needs.
+    pub outages: Vec<Range<DateTime<Utc>>>,
     settings: Vec<(String, String)>,
     process: Option<Child>,
     /// Whether the story ended well; if not, whoever reads of it needs the log.
@@ -115,6 +119,7 @@ impl Product {
             place,
             postgres,
             secrets,
+            outages: Vec::new(),
             settings: all,
             process: None,
             finished: false,
@@ -251,7 +256,7 @@ impl Product {
         self.settled().await?;
         let status = self.stop().await?;
         anyhow::ensure!(status.success(), "it stopped with {status}");
-        self.logs.has_no_errors_but(errors)?;
+        self.logs.has_no_errors_but(errors, &self.outages)?;
         has_none_of(
             "the product's log",
             self.logs.text()?.as_bytes(),

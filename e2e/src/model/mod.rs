@@ -128,10 +128,21 @@ impl Model {
 
     /// Adds a rule after those there are. A gate it waits at is shut.
     pub fn program(&self, rule: Rule) {
+        self.shut_gate_of(&rule);
+        self.inner.state.send_modify(|state| state.rules.push(rule));
+    }
+
+    /// Adds a rule before those there are.
+    pub fn program_first(&self, rule: Rule) {
+        self.shut_gate_of(&rule);
+        let add = |state: &mut State| state.rules.insert(0, rule);
+        self.inner.state.send_modify(add);
+    }
+
+    fn shut_gate_of(&self, rule: &Rule) {
         if let Some(hold) = &rule.hold {
             self.inner.gates.shut(&hold.gate);
         }
-        self.inner.state.send_modify(|state| state.rules.push(rule));
     }
 
     /// Forgets all rules. Requests that wait at a gate go on waiting.
