@@ -21,6 +21,7 @@ tenant          tenant/mod.rs
 tenant_address  tenant/address.rs
 sandbox         sandbox/row.rs
 turn            turn.rs
+reminder        reminder.rs
 inbox           inbox.rs
 outbox          outbox/
 receipt         receipt.rs

@@ -49,6 +49,10 @@ id!(
     TurnId
 );
 id!(
+    /// One thing that is to happen at a time.
+    ReminderId
+);
+id!(
     /// One message to a person.
     OutboxId
 );

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgExecutor};
 use crate::{
     id::{InboxId, LineId, TenantId, TurnId},
     seal::{KEY_ID, Sealer},
+    turn::Trigger,
     whatsapp::meta::Update,
 };
 
@@ -200,23 +201,78 @@ pub async fn waiting_tenants(
     Ok(tenants)
 }
 
-/// Takes everything that waits for a person into a turn. False when there is nothing.
-pub async fn take(
+/// What the person's next turn is about. Their own messages go before everything else.
+pub async fn what_waits(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Trigger>> {
+    let first = sqlx::query_scalar!(
+        r#"select kind as "trigger: Trigger" from inbox
+         where tenant_id = $1 and turn_id is null and done_at is null and run_after <= $2
+           and kind in ('message', 'reminder', 'heartbeat')
+         order by array_position(array['message', 'reminder', 'heartbeat'], kind) limit 1"#,
+        tenant as TenantId,
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(first)
+}
+
+/// Takes everything of a kind that waits for a person into a turn. A heartbeat that waits beside
+/// it has lost its purpose: the agent hears from the person anyway.
+pub async fn take(
+    conn: &mut PgConnection,
+    tenant: TenantId,
     turn: TurnId,
+    trigger: Trigger,
     now: DateTime<Utc>,
 ) -> anyhow::Result<bool> {
     let taken = sqlx::query!(
         "update inbox set turn_id = $2
-         where tenant_id = $1 and turn_id is null and done_at is null and run_after <= $3",
+         where tenant_id = $1 and turn_id is null and done_at is null and run_after <= $3
+           and kind = $4",
         tenant as TenantId,
         turn as TurnId,
         now,
+        trigger as Trigger,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update inbox set done_at = $2, outcome = 'superseded'
+         where tenant_id = $1 and turn_id is null and done_at is null and kind = 'heartbeat'",
+        tenant as TenantId,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(taken.rows_affected() > 0)
+}
+
+/// Puts in what our own clock wants done. The same firing twice is one row.
+pub async fn fire(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    trigger: Trigger,
+    firing: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "insert into inbox (id, kind, provider_id, received_at, tenant_id, key_id, run_after)
+         values ($1, $2, $3, $4, $5, $6, $4)
+         on conflict on constraint inbox_once do nothing",
+        InboxId::new() as InboxId,
+        trigger as Trigger,
+        firing,
+        now,
+        tenant as TenantId,
+        KEY_ID,
     )
     .execute(db)
     .await?;
-    Ok(taken.rows_affected() > 0)
+    Ok(())
 }
 
 /// The sealed bodies of a turn, in order of arrival.

@@ -17,6 +17,7 @@ pub mod line;
 pub mod outbox;
 pub mod presence;
 pub mod receipt;
+pub mod reminder;
 pub mod sandbox;
 pub mod seal;
 pub mod telemetry;

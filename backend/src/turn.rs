@@ -8,12 +8,26 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::id::{SandboxId, TenantId, TurnId, WorkerId};
 
+/// What started a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Trigger {
+    /// The person wrote.
+    Message,
+    /// Something they asked to be reminded of is due.
+    Reminder,
+    /// The agent's regular look whether they need something.
+    Heartbeat,
+}
+
 /// A turn this worker holds.
 #[derive(Clone, Debug)]
 pub struct Turn {
     pub id: TurnId,
     pub tenant: TenantId,
     pub sandbox: SandboxId,
+    pub trigger: Trigger,
+    pub created_at: DateTime<Utc>,
     /// How often the agent was asked; part of the idempotency key.
     pub attempt: i32,
     /// How many workers died over it.
@@ -27,22 +41,25 @@ pub async fn open(
     worker: WorkerId,
     tenant: TenantId,
     sandbox: SandboxId,
+    trigger: Trigger,
     deadline: TimeDelta,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<Turn>> {
     let turn = sqlx::query_as!(
         Turn,
         r#"insert into turn (id, tenant_id, sandbox_id, trigger, worker_id, created_at, deadline_at)
-         values ($1, $2, $3, 'message', $4, $5, $6)
+         values ($1, $2, $3, $7, $4, $5, $6)
          on conflict (tenant_id) where state = 'active' do nothing
          returning id as "id: TurnId", tenant_id as "tenant: TenantId",
-             sandbox_id as "sandbox: SandboxId", attempt, claims, deadline_at"#,
+             sandbox_id as "sandbox: SandboxId", trigger as "trigger: Trigger", created_at,
+             attempt, claims, deadline_at"#,
         TurnId::new() as TurnId,
         tenant as TenantId,
         sandbox as SandboxId,
         worker as WorkerId,
         now,
         now + deadline,
+        trigger as Trigger,
     )
     .fetch_optional(db)
     .await?;
@@ -67,7 +84,8 @@ pub async fn adopt(
          where state = 'active' and id <> all($3)
            and (worker_id is null or worker_id = $1 or worker_id <> all($2))
          returning id as "id: TurnId", tenant_id as "tenant: TenantId",
-             sandbox_id as "sandbox: SandboxId", attempt, claims, deadline_at"#,
+             sandbox_id as "sandbox: SandboxId", trigger as "trigger: Trigger", created_at,
+             attempt, claims, deadline_at"#,
         worker as WorkerId,
         &live,
         &running,
@@ -139,7 +157,9 @@ pub async fn ask_again(
 pub enum End {
     Answered,
     Silent,
-    /// With an apology; the reason is for the operator.
+    /// Nobody had asked, and then the person wrote: their message goes first.
+    GaveWay,
+    /// With an apology if somebody waits for an answer; the reason is for the operator.
     Buried(&'static str),
 }
 
@@ -148,6 +168,7 @@ impl End {
         match self {
             Self::Answered => "answered",
             Self::Silent => "silent",
+            Self::GaveWay => "gave_way",
             Self::Buried(reason) => reason,
         }
     }
@@ -192,6 +213,27 @@ pub async fn has_earlier(db: impl PgExecutor<'_>, turn: &Turn) -> anyhow::Result
     .fetch_one(db)
     .await?;
     Ok(has)
+}
+
+/// When the person's last turn before this one began that they had asked for themselves.
+pub async fn last_message_before(
+    db: impl PgExecutor<'_>,
+    turn: &Turn,
+) -> anyhow::Result<DateTime<Utc>> {
+    let last = sqlx::query_scalar!(
+        "select max(created_at) from turn
+         where tenant_id = $1 and id < $2 and trigger = 'message'",
+        turn.tenant as TenantId,
+        turn.id as TurnId,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(last.unwrap_or(DateTime::UNIX_EPOCH))
+}
+
+/// Whether the person has an active turn.
+pub async fn is_active(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<bool> {
+    Ok(active_since(db, tenant).await?.is_some())
 }
 
 /// Everyone who has an active turn.

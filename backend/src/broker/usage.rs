@@ -91,6 +91,24 @@ pub async fn reserve(
     })
 }
 
+/// Tokens of the last day: of a person, and of all.
+pub async fn spent(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<(i64, i64)> {
+    let spent = sqlx::query!(
+        r#"select coalesce(sum(tokens) filter (where tenant_id = $1), 0)::bigint as "own!",
+                  coalesce(sum(tokens), 0)::bigint as "all!"
+         from usage where at > $2"#,
+        tenant.0,
+        now - DAY,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((spent.own, spent.all))
+}
+
 /// Replaces a call's worst case by what it cost. Harmless when done twice.
 pub async fn settle(db: impl PgExecutor<'_>, id: CallId, tokens: i64) -> sqlx::Result<()> {
     sqlx::query!(

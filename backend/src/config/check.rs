@@ -176,6 +176,22 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// How often something is done: never for `0s`, else at most once a second.
+    pub fn interval(&mut self, name: &str, value: &str) -> Duration {
+        let interval = self.duration(name, value);
+        if !interval.is_zero() && interval < Duration::from_secs(1) {
+            self.note(name, "must be 1s or longer, or 0s to turn it off");
+        }
+        interval
+    }
+
+    pub fn time_zone(&mut self, name: &str, value: &str) -> chrono_tz::Tz {
+        value.parse().unwrap_or_else(|_| {
+            self.note(name, "must be a time zone, for example Europe/Vienna");
+            chrono_tz::Tz::UTC
+        })
+    }
+
     pub fn url(&mut self, name: &str, value: &str) -> Url {
         match Url::parse(value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => url,

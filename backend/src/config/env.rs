@@ -106,6 +106,13 @@ pub struct Raw {
     )]
     pub docker_host: String,
 
+    /// How often an agent looks whether its person needs something; 0s: never.
+    #[arg(long, env = "HEARTBEAT_EVERY", default_value = "30m")]
+    pub heartbeat_every: String,
+    /// Where people are taken to be until they say otherwise: an IANA time zone. Agents do not speak unasked from 23:00 to 07:00 there.
+    #[arg(long, env = "TIME_ZONE", default_value = "UTC")]
+    pub time_zone: String,
+
     /// New people per hour on a line; the burst comes on top of an idle hour.
     #[arg(long, env = "LIMIT_SIGNUPS_PER_HOUR", default_value = "20")]
     pub limit_signups_per_hour: String,
@@ -125,6 +132,9 @@ pub struct Raw {
     /// Messages one turn may send.
     #[arg(long, env = "LIMIT_MESSAGES_PER_TURN", default_value = "5")]
     pub limit_messages_per_turn: String,
+    /// How often an agent may speak to its person unasked.
+    #[arg(long, env = "LIMIT_UNASKED_PER_DAY", default_value = "4")]
+    pub limit_unasked_per_day: String,
     /// How long a turn may take before the person gets an apology.
     #[arg(long, env = "TURN_DEADLINE", default_value = "10m")]
     pub turn_deadline: String,

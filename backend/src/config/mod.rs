@@ -105,10 +105,15 @@ pub struct Limits {
     pub inbound_per_day: i64,
     pub waiting: i64,
     pub messages_per_turn: i64,
+    pub unasked_per_day: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// Zero: agents are never asked whether a person needs something.
+    pub heartbeat_every: Duration,
+    /// Of new people.
+    pub time_zone: chrono_tz::Tz,
     pub turn_deadline: Duration,
     pub turn_idle: Duration,
     pub send_unknown_wait: Duration,
@@ -185,8 +190,11 @@ impl Config {
                 waiting: check.count("LIMIT_WAITING", &raw.limit_waiting),
                 messages_per_turn: check
                     .count("LIMIT_MESSAGES_PER_TURN", &raw.limit_messages_per_turn),
+                unasked_per_day: check.count("LIMIT_UNASKED_PER_DAY", &raw.limit_unasked_per_day),
             },
             timing: Timing {
+                heartbeat_every: check.interval("HEARTBEAT_EVERY", &raw.heartbeat_every),
+                time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
                 turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
                 turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),

@@ -40,6 +40,7 @@ pub enum Request<'a> {
     History(History<'a>),
     Subscribe(Subscribe<'a>),
     Abort(Abort<'a>),
+    Delete(Delete<'a>),
 }
 
 impl Request<'_> {
@@ -50,6 +51,7 @@ impl Request<'_> {
             Self::History(_) => "chat.history",
             Self::Subscribe(_) => "sessions.messages.subscribe",
             Self::Abort(_) => "sessions.abort",
+            Self::Delete(_) => "sessions.delete",
         }
     }
 
@@ -201,6 +203,14 @@ impl<'a> Abort<'a> {
             clear_queued: true,
         }
     }
+}
+
+/// Throws a session away, its transcript too.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delete<'a> {
+    pub key: &'a str,
+    pub delete_transcript: bool,
 }
 
 /// What a gateway said, as far as we care.

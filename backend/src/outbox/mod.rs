@@ -12,6 +12,8 @@ pub mod overdue;
 pub mod result;
 pub mod verdict;
 
+use std::ops::Range;
+
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -25,6 +27,9 @@ use crate::{
 const FRESH_FOR: TimeDelta = TimeDelta::hours(23);
 /// How long a message waits for the person to write again: as long as we keep bodies.
 const HELD_FOR: TimeDelta = TimeDelta::days(7);
+
+/// Enough for a day; an agent that got around the day's cap must not fill its own next question.
+const MAX_UNASKED: i64 = 20;
 
 /// Who speaks, and whether they were asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -98,6 +103,46 @@ pub async fn enqueue(
         new += queued.rows_affected();
     }
     Ok(new)
+}
+
+/// What the agent said to a person of its own accord in this time, sealed, in order. What was
+/// cleared or could not be sent is left out.
+pub async fn unasked(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    during: Range<DateTime<Utc>>,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bodies = sqlx::query_scalar!(
+        "select body from outbox
+         where tenant_id = $1 and class = 'proactive' and created_at >= $2 and created_at < $3
+           and state <> 'failed'
+         order by seq limit $4",
+        tenant as TenantId,
+        during.start,
+        during.end,
+        MAX_UNASKED,
+    )
+    .fetch_all(db)
+    .await
+    .context("read what was said unasked")?;
+    Ok(bodies.into_iter().flatten().collect())
+}
+
+/// How often the agent spoke to a person of its own accord since then.
+pub async fn times_unasked(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+) -> anyhow::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(distinct coalesce(turn_id, id)) as "times!" from outbox
+         where tenant_id = $1 and class = 'proactive' and created_at > $2"#,
+        tenant as TenantId,
+        since,
+    )
+    .fetch_one(db)
+    .await
+    .context("count what was said unasked")
 }
 
 /// Leaves out what was queued before.

@@ -11,15 +11,16 @@ use bollard::{
     errors::Error,
     models::{ContainerInspectResponse, ContainerStateStatusEnum, VolumeCreateRequest},
     query_parameters::{
-        CreateContainerOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder,
+        ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+        StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
+    files,
     layout::Layout,
     network,
     plan::Observed,
@@ -198,6 +199,22 @@ impl Docker {
         Ok(ids.map(SandboxId).collect())
     }
 
+    /// The beginning of Docker's tar archive of a file: enough for `limit` bytes of it.
+    async fn read_archive(&self, id: &str, path: &str, limit: usize) -> Result<Vec<u8>, Error> {
+        let options = DownloadFromContainerOptionsBuilder::default()
+            .path(&format!("{}/{path}", spec::STATE_DIR))
+            .build();
+        let mut pieces = self.engine.download_from_container(id, Some(options));
+        let mut archive = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            archive.extend_from_slice(&piece?);
+            if archive.len() >= limit + files::MAX_HEADER_BYTES {
+                break;
+            }
+        }
+        Ok(archive)
+    }
+
     async fn remove_volume_if_ours(&self, sandbox: SandboxId) -> anyhow::Result<()> {
         let name = self.layout.name(sandbox);
         let call = found(self.engine.inspect_volume(&name));
@@ -256,6 +273,15 @@ impl Runtime for Docker {
         let body = body_stream(stream::once(async { archive.into() }));
         let call = self.engine.upload_to_container(id, Some(options), body);
         self.change("put files into a sandbox", id, call).boxed()
+    }
+
+    fn read<'a>(&'a self, id: &'a str, path: &'a str, limit: usize) -> Answer<'a, Option<Vec<u8>>> {
+        async move {
+            let call = found(self.read_archive(id, path, limit));
+            let archive = bounded("read a file in a sandbox", READ_TIMEOUT, call).await?;
+            Ok(archive.and_then(|archive| files::first_file(&archive, limit)))
+        }
+        .boxed()
     }
 
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {

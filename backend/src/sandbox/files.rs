@@ -1,6 +1,9 @@
-//! The two files that are put into a sandbox's volume before every start: the gateway's whole
+//! What crosses between us and a sandbox's volume as a file: the agent's agenda out, and in the
+//! two files that are put into a sandbox's volume before every start: the gateway's whole
 //! configuration and the one device it may let in. Ours each time anew, so that an agent that
 //! edits its own keeps nothing. Pure; the tokens are derived or made here.
+
+use std::io::Read;
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -66,6 +69,23 @@ pub fn archive(
     archive.into_inner().context("pack a sandbox's files")
 }
 
+/// What may stand before a file's content in an archive: headers of up to a few long names.
+pub const MAX_HEADER_BYTES: usize = 8 << 10;
+
+/// The content of a tar archive's first entry, if that is a plain file; of a longer one the
+/// beginning. The archive may be cut off, and a sandbox chose what is in it.
+pub fn first_file(archive: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    let entry = archive.entries().ok()?.next()?.ok()?;
+    if !entry.header().entry_type().is_file() {
+        return None;
+    }
+    let mut content = Vec::new();
+    // Cut off or not: what could be read is what there is.
+    let _ = entry.take(limit as u64).read_to_end(&mut content);
+    Some(content)
+}
+
 fn config(secrets: &Secrets<'_>) -> anyhow::Result<String> {
     let values = [
         ("{{GATEWAY_TOKEN}}", secrets.gateway_token.expose_secret()),
@@ -94,12 +114,31 @@ fn device(master: &MasterKey, sandbox: SandboxId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use base64::engine::general_purpose::STANDARD;
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn a_plain_file_is_read_up_to_the_limit_and_nothing_else_is() {
+        let packed = |kind, content: &[u8]| {
+            let mut archive = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            archive
+                .append_data(&mut header, "AGENDA.md", content)
+                .unwrap();
+            archive.into_inner().unwrap()
+        };
+        let file = packed(tar::EntryType::Regular, &[b'x'; 5_000]);
+        assert_eq!(first_file(&file, 9_000).unwrap().len(), 5_000);
+        assert_eq!(first_file(&file, 100).unwrap(), [b'x'; 100]);
+        assert!(first_file(&file[..2_000], 9_000).unwrap().len() <= 2_000);
+        assert_eq!(first_file(&packed(tar::EntryType::Symlink, b""), 100), None);
+        assert_eq!(first_file(b"no archive at all", 100), None);
+        assert_eq!(first_file(b"", 100), None);
+    }
 
     #[test]
     fn both_files_are_complete_and_belong_to_the_sandbox_alone() {

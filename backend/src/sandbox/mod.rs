@@ -37,6 +37,12 @@ use runtime::Runtime;
 use spec::Shape;
 use walls::record::Record;
 
+/// Where an agent writes down what it has to look after unasked. The workspace's own rules
+/// (`sandbox-image/workspace/AGENTS.md`) tell it so.
+const AGENDA: &str = "workspace/AGENDA.md";
+/// More of it is not read: it is paid for at every heartbeat.
+const MAX_AGENDA_BYTES: usize = 4 << 10;
+
 /// A gateway that may be dialled: this container, in this run of it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -217,6 +223,20 @@ impl Sandboxes {
         let view = self.0.view.borrow();
         view.get(&endpoint.sandbox)
             .is_some_and(|seen| seen.is(endpoint))
+    }
+
+    /// Whether it runs or is paused, as far as the last pass saw.
+    pub fn is_awake(&self, id: SandboxId) -> bool {
+        self.0.view.borrow().contains_key(&id)
+    }
+
+    /// What the agent wrote down to look after; empty where it wrote nothing. It is the sandbox's
+    /// word, and goes nowhere but back to it.
+    pub async fn agenda(&self, endpoint: &Endpoint) -> anyhow::Result<String> {
+        let runtime = &self.0.parts.runtime;
+        let read = runtime.read(&endpoint.container_id, AGENDA, MAX_AGENDA_BYTES);
+        let text = read.await?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&text).trim().to_owned())
     }
 
     /// Wakes the reconcile loop now: somebody has work for a sandbox.

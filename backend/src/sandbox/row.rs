@@ -46,14 +46,7 @@ pub async fn assign(
     now: DateTime<Utc>,
 ) -> anyhow::Result<SandboxId> {
     for _ in 0..MAX_ASSIGN_TRIES {
-        let known = sqlx::query_scalar!(
-            r#"select id as "id: SandboxId" from sandbox where tenant_id = $1"#,
-            tenant.0
-        )
-        .fetch_optional(&mut *conn)
-        .await
-        .context("find a tenant's sandbox")?;
-        if let Some(id) = known {
+        if let Some(id) = of(&mut *conn, tenant).await? {
             return Ok(id);
         }
         // No row comes back when another transaction has just taken the slot or the tenant.
@@ -78,6 +71,29 @@ pub async fn assign(
         }
     }
     bail!("no slot could be taken for tenant {tenant}")
+}
+
+/// A person's sandbox, if they have one.
+pub async fn of(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<Option<SandboxId>> {
+    sqlx::query_scalar!(
+        r#"select id as "id: SandboxId" from sandbox where tenant_id = $1"#,
+        tenant.0
+    )
+    .fetch_optional(db)
+    .await
+    .context("find a tenant's sandbox")
+}
+
+/// Whose a sandbox is.
+pub async fn tenant_of(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<Option<TenantId>> {
+    let tenant = sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId" from sandbox where id = $1"#,
+        id.0
+    )
+    .fetch_optional(db)
+    .await
+    .context("find a sandbox's tenant")?;
+    Ok(tenant.flatten())
 }
 
 /// Gives the sandbox up: container and volume go, and the person's next one is a new one.

@@ -47,6 +47,10 @@ pub trait Runtime: Send + Sync {
     /// Puts a tar archive into the state directory of a container that does not run.
     fn upload<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()>;
 
+    /// The first `limit` bytes of a file in the state directory; `None` where there is no such
+    /// file, or something that is none.
+    fn read<'a>(&'a self, id: &'a str, path: &'a str, limit: usize) -> Answer<'a, Option<Vec<u8>>>;
+
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
 
     fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;

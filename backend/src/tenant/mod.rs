@@ -1,8 +1,10 @@
 //! Table `tenant`: the people on our lines.
 
 pub mod address;
+pub mod window;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::{
@@ -28,24 +30,66 @@ pub struct Tenant {
     pub told_at: Option<DateTime<Utc>>,
 }
 
+/// What decides whether we may speak to a person unasked.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub status: Status,
+    pub time_zone: String,
+    pub quiet_from: NaiveTime,
+    pub quiet_to: NaiveTime,
+    pub last_inbound_at: Option<DateTime<Utc>>,
+    pub has_agenda: bool,
+}
+
+pub async fn standing(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Standing> {
+    let standing = sqlx::query_as!(
+        Standing,
+        r#"select status as "status: Status", time_zone, quiet_from, quiet_to, last_inbound_at,
+                  has_agenda
+         from tenant where id = $1"#,
+        id as TenantId,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(standing)
+}
+
+/// Notes whether the agent has anything to look after.
+pub async fn set_agenda(
+    db: impl PgExecutor<'_>,
+    id: TenantId,
+    has_agenda: bool,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant set has_agenda = $2 where id = $1 and has_agenda <> $2",
+        id as TenantId,
+        has_agenda,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Makes a person. The name is what they call themselves, sealed.
 pub async fn create(
     db: impl PgExecutor<'_>,
     line: LineId,
     status: Status,
     name: Option<Vec<u8>>,
+    zone: Tz,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Tenant> {
     let id = TenantId::new();
     sqlx::query!(
-        "insert into tenant (id, line_id, status, name, key_id, created_at)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into tenant (id, line_id, status, name, key_id, created_at, time_zone)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         id as TenantId,
         line as LineId,
         status as Status,
         name,
         KEY_ID,
         now,
+        zone.name(),
     )
     .execute(db)
     .await?;

@@ -1,9 +1,11 @@
 //! Who a sender is: a user id always wins, and a recycled number never opens the former owner's
 //! assistant.
 
+use chrono_tz::Tz;
 use sqlx::PgPool;
 
 use super::support::{master, noon, opener, sealer, seed_line};
+
 use crate::{
     id::{LineId, TenantId},
     tenant::{
@@ -45,7 +47,8 @@ impl Book {
             Some(tenant) => tenant,
             None => {
                 let created =
-                    tenant::create(&mut *db, self.line, Status::Active, None, noon()).await;
+                    tenant::create(&mut *db, self.line, Status::Active, None, Tz::UTC, noon())
+                        .await;
                 created.unwrap().id
             }
         };

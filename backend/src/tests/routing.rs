@@ -1,13 +1,16 @@
 //! From the inbox to a person, and who is let in.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::support::{Site, master, noon, opener, sealer, seed_line, text, webhook};
 use crate::{
     clock::Clock,
-    config::Limits,
+    config::{Limits, Timing},
     copy,
     tenant::address::AddressBook,
     wake::Wakes,
@@ -23,6 +26,15 @@ const LIMITS: Limits = Limits {
     inbound_per_day: 200,
     waiting: 20,
     messages_per_turn: 5,
+    unasked_per_day: 4,
+};
+
+const TIMING: Timing = Timing {
+    heartbeat_every: Duration::from_secs(1800),
+    time_zone: Tz::UTC,
+    turn_deadline: Duration::from_secs(600),
+    turn_idle: Duration::from_secs(20),
+    send_unknown_wait: Duration::from_secs(90),
 };
 
 struct Desk {
@@ -41,6 +53,7 @@ impl Desk {
             sealer: sealer(),
             book: AddressBook::new(&master(), sealer()),
             limits,
+            timing: TIMING,
             wakes: Wakes::default(),
         };
         Self { db: db.clone(), site: Site::start(db).await, routing }

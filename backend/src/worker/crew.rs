@@ -6,7 +6,13 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{
-    deliver::Delivery, exchange::Exchange, route::Routing, run_loop, send::Sending, typing::Typing,
+    deliver::Delivery,
+    exchange::{Exchange, Typing},
+    listen,
+    remind::Reminding,
+    route::Routing,
+    run_loop,
+    send::Sending,
 };
 use crate::{
     clock::Clock,
@@ -15,6 +21,7 @@ use crate::{
     lease::Lease,
     lifecycle::Shutdown,
     line::{self, Line, Lines},
+    reminder,
     sandbox::{Parts, Sandboxes, docker::Docker},
     seal::{MasterKey, Opener, Sealer},
     tenant::address::AddressBook,
@@ -60,6 +67,7 @@ pub async fn start(
         sealer: sealer.clone(),
         book: AddressBook::new(&master, sealer.clone()),
         limits: config.limits,
+        timing: config.timing,
         wakes: wakes.clone(),
     };
     let sending = Arc::new(Sending {
@@ -73,10 +81,25 @@ pub async fn start(
     });
     let sandboxes = sandboxes(config, &master, docker, &lease, db);
     sandboxes.run(shutdown);
-    let delivery = Delivery::new(Arc::new(Exchange {
+    let every = config.timing.heartbeat_every;
+    if !every.is_zero() {
+        reminder::bring_forward(db, every, clock.now()).await?;
+    }
+    let reminding = Reminding {
+        db: db.clone(),
+        clock: clock.clone(),
+        lease: lease.clone(),
+        sandboxes: sandboxes.clone(),
+        wakes: wakes.clone(),
+        every,
+        unasked_per_day: config.limits.unasked_per_day,
+        llm: config.llm.clone(),
+    };
+    let exchange = Arc::new(Exchange {
         db: db.clone(),
         clock,
         lease: lease.clone(),
+        master: master.clone(),
         opener: opener.clone(),
         sealer,
         sandboxes,
@@ -89,13 +112,17 @@ pub async fn start(
         },
         wakes: wakes.clone(),
         shutdown: shutdown.clone(),
-        deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
+        turn_deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
         idle: config.timing.turn_idle,
         messages_per_turn: config.limits.messages_per_turn as usize,
-    }));
+    });
+    let collect = listen::run(exchange.clone(), shutdown.clone());
+    shutdown.run_forever("collect", collect);
+    let delivery = Delivery::new(exchange);
 
     let (inbox, turns) = (wakes.inbox.clone(), wakes.turns.clone());
     let (routing, delivery) = (Arc::new(routing), Arc::new(delivery));
+    let reminding = Arc::new(reminding);
     let route = run_loop("route", inbox, shutdown.clone(), move || {
         let routing = routing.clone();
         async move { routing.step().await }
@@ -104,6 +131,12 @@ pub async fn start(
         let delivery = delivery.clone();
         async move { delivery.step().await }
     });
+    // Nobody rings for time: it has only its tick.
+    let remind = run_loop("remind", Arc::default(), shutdown.clone(), move || {
+        let reminding = reminding.clone();
+        async move { reminding.step().await }
+    });
+    shutdown.run_forever("remind", remind);
     shutdown.run_forever("route", route);
     shutdown.run_forever("deliver", deliver);
     shutdown.run_forever("send", sending.run(wakes.outbox.clone(), shutdown.clone()));

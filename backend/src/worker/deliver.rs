@@ -92,18 +92,20 @@ impl Delivery {
         Ok(progress)
     }
 
-    /// Everything that waits for a person becomes one turn.
+    /// Everything of a kind that waits for a person becomes one turn.
     async fn open(&self, tenant: TenantId, now: DateTime<Utc>) -> anyhow::Result<Option<Turn>> {
         let exchange = &self.exchange;
         let mut tx = exchange.db.begin().await?;
+        let Some(trigger) = inbox::what_waits(&mut *tx, tenant, now).await? else {
+            return Ok(None);
+        };
         let sandbox = sandbox::row::assign(&mut tx, tenant, now)
             .await
             .context("assign a sandbox")?;
-        let deadline = exchange.deadline;
-        let opened =
-            turn::open(&mut *tx, exchange.lease.id, tenant, sandbox, deadline, now).await?;
+        let (worker, deadline) = (exchange.lease.id, exchange.deadline(trigger));
+        let opened = turn::open(&mut *tx, worker, tenant, sandbox, trigger, deadline, now).await?;
         let Some(turn) = opened else { return Ok(None) };
-        if !inbox::take(&mut *tx, tenant, turn.id, now).await? {
+        if !inbox::take(&mut tx, tenant, turn.id, trigger, now).await? {
             return Ok(None);
         }
         tx.commit().await?;

@@ -6,10 +6,10 @@
 pub mod crew;
 pub mod deliver;
 pub mod exchange;
+pub mod listen;
+pub mod remind;
 pub mod route;
-pub mod said;
 pub mod send;
-pub mod typing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -13,13 +13,13 @@ use sqlx::{Acquire, PgConnection, PgPool};
 use super::Progress;
 use crate::{
     clock::Clock,
-    config::Limits,
+    config::{Limits, Timing},
     copy,
     id::{InboxId, LineId, TenantId},
     inbox::{self, Unrouted},
     line,
     outbox::{self, Class, Draft},
-    receipt,
+    receipt, reminder,
     seal::{Opener, Sealer},
     tenant::{self, Status, Tenant, address::AddressBook},
     wake::Wakes,
@@ -41,6 +41,7 @@ pub struct Routing {
     pub sealer: Arc<Sealer>,
     pub book: AddressBook,
     pub limits: Limits,
+    pub timing: Timing,
     pub wakes: Wakes,
 }
 
@@ -189,7 +190,9 @@ impl Routing {
             .name
             .as_ref()
             .map(|name| self.sealer.seal(name.as_bytes()));
-        let tenant = tenant::create(&mut *db, line, status, name, now).await?;
+        let zone = self.timing.time_zone;
+        let tenant = tenant::create(&mut *db, line, status, name, zone, now).await?;
+        reminder::schedule_heartbeat(&mut *db, tenant.id, self.timing.heartbeat_every, now).await?;
         tracing::info!(tenant.id = %tenant.id, ?status, "somebody new wrote");
         Ok(tenant)
     }

@@ -11,7 +11,8 @@ use crate::{
     gateway::{
         device::Device,
         protocol::{
-            Abort, Challenge, Connect, Frame, History, Request, Send, Subscribe, decode, hello,
+            Abort, Challenge, Connect, Delete, Frame, History, Request, Send, Subscribe, decode,
+            hello,
         },
         transcript,
     },
@@ -83,6 +84,11 @@ fn every_frame_we_send_fits_the_schema() {
     let subscribe = Request::Subscribe(Subscribe { key: "main-1" });
     assert_sendable(&subscribe, "SessionsMessagesSubscribeParams");
     assert_sendable(&Request::Abort(Abort::new("main-1")), "SessionsAbortParams");
+    let delete = Request::Delete(Delete {
+        key: "heartbeat-1",
+        delete_transcript: true,
+    });
+    assert_sendable(&delete, "SessionsDeleteParams");
 }
 
 #[test]

@@ -93,6 +93,15 @@ impl Engine {
 }
 
 impl Runtime for Engine {
+    fn read<'a>(
+        &'a self,
+        _id: &'a str,
+        _path: &'a str,
+        _limit: usize,
+    ) -> Answer<'a, Option<Vec<u8>>> {
+        async { Ok(None) }.boxed()
+    }
+
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<String>> {
         let image = self
             .state()

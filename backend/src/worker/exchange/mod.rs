@@ -1,0 +1,313 @@
+//! One turn: wake the person's sandbox, ask its agent once, put what it says into the outbox.
+//!
+//! May end at any line: the turn is then taken over, and the agent's own transcript tells whether it
+//! was asked and what it answered. Answer, cursor and "done" commit together. What is asked, and
+//! where, depends on what started the turn: [`message`] or [`heartbeat`].
+
+mod heartbeat;
+mod message;
+pub(super) mod said;
+mod typing;
+
+pub use typing::Typing;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    clock::Clock,
+    gateway::{
+        self, Gateways,
+        ask::{Outcome, Question},
+        connection::Connection,
+    },
+    inbox,
+    lease::Lease,
+    lifecycle::Shutdown,
+    outbox::{self, Draft},
+    sandbox::{self, Endpoint, Sandboxes},
+    seal::{MasterKey, Opener, Sealer},
+    tenant,
+    turn::{self, End, Trigger, Turn},
+    wake::Wakes,
+};
+use said::Moved;
+
+/// So many workers may die over one turn; then it is the turn that kills them.
+const MAX_CLAIMS: i32 = 3;
+/// The agent is asked at most so often: once, once more after an idle silence, and once in a fresh
+/// session.
+const MAX_ATTEMPTS: i32 = 3;
+/// A net under the gateway's own patience, which is shorter: what does not let us in is broken.
+const CONNECT_WITHIN: Duration = Duration::from_secs(150);
+/// What a turn gets to reach its sandbox when its deadline is near or over: a boot.
+const LAST_LOOK: Duration = Duration::from_secs(60);
+/// After an error of ours or of Postgres, before the turn goes on from its transcript.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What a turn needs.
+pub struct Exchange {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub lease: Lease,
+    pub master: Arc<MasterKey>,
+    pub opener: Arc<Opener>,
+    pub sealer: Arc<Sealer>,
+    pub sandboxes: Sandboxes,
+    pub gateways: Gateways,
+    pub typing: Typing,
+    pub wakes: Wakes,
+    pub shutdown: Shutdown,
+    /// How long a turn may take in which a person waits for an answer.
+    pub turn_deadline: TimeDelta,
+    /// How long an idle conversation may leave us without an answer.
+    pub idle: Duration,
+    pub messages_per_turn: usize,
+}
+
+/// What a look at the agent led to.
+enum Next {
+    /// The turn is over, or somebody else's.
+    Over,
+    /// Ask again, under the turn's new key.
+    Again,
+}
+
+/// What a turn leaves behind, all at once.
+struct Left<'a> {
+    end: End,
+    /// What the agent says to the person.
+    drafts: Vec<Draft>,
+    cursor: Option<Moved>,
+    /// What we say ourselves.
+    apology: Option<&'a str>,
+}
+
+impl Left<'_> {
+    fn nothing(end: End) -> Self {
+        Self {
+            end,
+            drafts: Vec::new(),
+            cursor: None,
+            apology: None,
+        }
+    }
+}
+
+/// The agent, within reach.
+struct Reached {
+    connection: Connection,
+    endpoint: Endpoint,
+}
+
+impl Exchange {
+    /// How long a turn may take.
+    pub fn deadline(&self, trigger: Trigger) -> TimeDelta {
+        match trigger {
+            Trigger::Message | Trigger::Reminder => self.turn_deadline,
+            Trigger::Heartbeat => self.turn_deadline.min(heartbeat::DEADLINE),
+        }
+    }
+
+    /// Runs a turn to its end, or gives it back when the process stops.
+    pub async fn run(&self, mut turn: Turn) {
+        let worked = async {
+            loop {
+                let looked = match self.lease.is_held() {
+                    true => self.look(&turn).await,
+                    // Postgres is away: either it comes back or the process stops.
+                    false => Err(anyhow::anyhow!(
+                        "go on with a turn without the worker's lease"
+                    )),
+                };
+                match looked {
+                    Ok(Next::Over) => return,
+                    Ok(Next::Again) => turn.attempt += 1,
+                    Err(error) => {
+                        tracing::warn!("failed to {error:#}");
+                        tokio::time::sleep(AFTER_ERROR).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = worked => {}
+            () = self.shutdown.stopping() => {
+                if let Err(error) = turn::give_back(&self.db, self.lease.id, &turn).await {
+                    tracing::warn!("failed to give a turn back: {error:#}");
+                }
+            }
+        }
+    }
+
+    async fn look(&self, turn: &Turn) -> anyhow::Result<Next> {
+        if turn.claims > MAX_CLAIMS {
+            return self.bury(turn, "kills_workers").await;
+        }
+        if turn.attempt > MAX_ATTEMPTS {
+            return self.bury(turn, "no_answer").await;
+        }
+        // Boxed: a whole conversation is large for a task's stack.
+        match turn.trigger {
+            Trigger::Message | Trigger::Reminder => Box::pin(self.answer(turn)).await,
+            Trigger::Heartbeat => Box::pin(self.look_around(turn)).await,
+        }
+    }
+
+    /// When the turn is to end. Also past it there is one look: the answer may have come while we
+    /// were away.
+    fn ends_at(&self, turn: &Turn) -> Instant {
+        let left = (turn.deadline_at - self.clock.now()).to_std();
+        Instant::now() + left.unwrap_or_default()
+    }
+
+    /// The agent, however long it takes to wake it. `None` past the deadline.
+    async fn reach_by(&self, turn: &Turn, deadline: Instant) -> anyhow::Result<Option<Reached>> {
+        let give_up_at = deadline.max(Instant::now() + LAST_LOOK);
+        match timeout_at(give_up_at, self.reach(turn)).await {
+            Ok(reached) => Ok(Some(reached?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn reach(&self, turn: &Turn) -> anyhow::Result<Reached> {
+        loop {
+            let endpoint = self
+                .sandboxes
+                .endpoint(turn.sandbox)
+                .await
+                .context("wake a sandbox")?;
+            let connecting = self.gateways.connection(&endpoint);
+            let connected = tokio::select! {
+                connected = tokio::time::timeout(CONNECT_WITHIN, connecting) => connected,
+                () = self.sandboxes.lost(&endpoint) => continue,
+            };
+            match connected {
+                Ok(Ok(connection)) => {
+                    self.sandboxes.ready(&endpoint).await?;
+                    return Ok(Reached {
+                        connection,
+                        endpoint,
+                    });
+                }
+                Ok(Err(error)) => tracing::warn!("failed to reach the gateway: {error:#}"),
+                Err(_) => tracing::warn!("the gateway did not let us in"),
+            }
+            self.sandboxes
+                .broken(&endpoint, "its gateway did not let us in")
+                .await?;
+        }
+    }
+
+    /// Puts a question to the agent and waits for what comes of it.
+    async fn ask(
+        &self,
+        turn: &Turn,
+        reached: &Reached,
+        question: &Question<'_>,
+    ) -> anyhow::Result<Outcome> {
+        let submitted = async || {
+            let now = self.clock.now();
+            if let Err(error) = turn::submitted(&self.db, turn, question.session, now).await {
+                // Only a note for the operator; the transcript is what counts.
+                tracing::warn!("failed to note that the agent was asked: {error:#}");
+            }
+        };
+        tokio::select! {
+            outcome = gateway::ask::ask(&reached.connection, question, submitted) => {
+                outcome.context("ask the agent")
+            }
+            () = self.sandboxes.lost(&reached.endpoint) => {
+                self.gateways.lost(turn.sandbox);
+                anyhow::bail!("ask the agent: its container is gone");
+            }
+        }
+    }
+
+    async fn ask_again(&self, turn: &Turn) -> anyhow::Result<Next> {
+        metrics::counter!("clawkaka_asked_again_total").increment(1);
+        let is_ours = turn::ask_again(&self.db, self.lease.id, turn).await?;
+        Ok(if is_ours { Next::Again } else { Next::Over })
+    }
+
+    async fn bury(&self, turn: &Turn, why: &'static str) -> anyhow::Result<Next> {
+        let apology = message::apology(turn, why);
+        let end = End::Buried(why);
+        self.finish(
+            turn,
+            Left {
+                apology,
+                ..Left::nothing(end)
+            },
+        )
+        .await
+    }
+
+    /// Outbox rows, the turn's end and the cursor, together or not at all.
+    async fn finish(&self, turn: &Turn, left: Left<'_>) -> anyhow::Result<Next> {
+        let (now, end) = (self.clock.now(), left.end);
+        let mut tx = self.db.begin().await.context("begin the end of a turn")?;
+        if !turn::finish(&mut tx, self.lease.id, turn, end, now).await? {
+            tracing::warn!("the turn is no longer ours");
+            return Ok(Next::Over);
+        }
+        // After a reset of the cursor the transcript repeats what was sent before.
+        let mut drafts = outbox::without_known(&mut *tx, turn.tenant, left.drafts).await?;
+        if drafts.len() > self.messages_per_turn {
+            let over = drafts.len() - self.messages_per_turn;
+            metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
+            drafts.truncate(self.messages_per_turn);
+        }
+        self.enqueue(&mut tx, turn, &drafts).await?;
+        if let Some(apology) = left.apology {
+            self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology)
+                .await?;
+        }
+        if let Some(moved) = &left.cursor {
+            moved.store(&mut tx, turn.sandbox).await?;
+        }
+        // Heartbeats are no activity: they must not keep a sandbox awake.
+        if turn.trigger != Trigger::Heartbeat {
+            sandbox::row::touch(&mut *tx, turn.sandbox, now).await?;
+        }
+        inbox::finish_turn(&mut tx, turn.tenant, turn.id, end.outcome(), now).await?;
+        tx.commit().await.context("commit the end of a turn")?;
+        self.wakes.outbox.notify_one();
+        metrics::counter!("clawkaka_turns_total", "outcome" => end.outcome()).increment(1);
+        tracing::info!(
+            outcome = end.outcome(),
+            messages = drafts.len(),
+            "turn ended"
+        );
+        Ok(Next::Over)
+    }
+
+    async fn enqueue(
+        &self,
+        db: &mut sqlx::PgConnection,
+        turn: &Turn,
+        drafts: &[Draft],
+    ) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        outbox::enqueue(db, &self.sealer, turn.tenant, Some(turn.id), drafts, now).await?;
+        Ok(())
+    }
+
+    /// Looks whether the agent has anything to look after from now on. Not worth a turn's failure:
+    /// the next turn looks again.
+    async fn note_agenda(&self, turn: &Turn, reached: &Reached) -> String {
+        let read = async {
+            let agenda = self.sandboxes.agenda(&reached.endpoint).await?;
+            tenant::set_agenda(&self.db, turn.tenant, !agenda.is_empty()).await?;
+            anyhow::Ok(agenda)
+        };
+        read.await.unwrap_or_else(|error| {
+            tracing::warn!("failed to read an agenda: {error:#}");
+            String::new()
+        })
+    }
+}
