@@ -3,6 +3,7 @@
 //! `web` inserts, `worker/route` gives each row an owner or finishes it, `worker/deliver` takes
 //! what waits for a person into a turn and finishes it with the turn.
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
@@ -271,4 +272,82 @@ pub async fn hand_over(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What waits here, and since when the oldest of it.
+pub struct Queues {
+    pub unrouted: i64,
+    pub unrouted_since: Option<DateTime<Utc>>,
+    pub waiting: i64,
+    pub waiting_since: Option<DateTime<Utc>>,
+}
+
+/// For the figures. Looks at open rows only, however many are done.
+pub async fn queues(db: impl PgExecutor<'_>) -> anyhow::Result<Queues> {
+    sqlx::query_as!(
+        Queues,
+        r#"select unrouted.n as "unrouted!", unrouted.since as "unrouted_since",
+                  waiting.n as "waiting!", waiting.since as "waiting_since"
+           from (select count(*) as n, min(received_at) as since from inbox
+                 where done_at is null and tenant_id is null) as unrouted,
+                (select count(*) as n, min(received_at) as since from inbox
+                 where done_at is null and tenant_id is not null and turn_id is null) as waiting"#,
+    )
+    .fetch_one(db)
+    .await
+    .context("measure the inbox")
+}
+
+/// Clears the bodies of some rows that were done before then. How many.
+pub async fn clear_bodies(
+    db: impl PgExecutor<'_>,
+    done_before: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<u64> {
+    let cleared = sqlx::query!(
+        "update inbox set body = null where id in (
+             select id from inbox
+             where done_at is not null and body is not null and done_at < $1
+             order by done_at limit $2 for update skip locked)",
+        done_before,
+        limit,
+    )
+    .execute(db)
+    .await
+    .context("clear old bodies of the inbox")?;
+    Ok(cleared.rows_affected())
+}
+
+/// Clears some bodies of people who are erased, however young, once nothing is open about them.
+pub async fn clear_erased(db: impl PgExecutor<'_>, limit: i64) -> anyhow::Result<u64> {
+    let cleared = sqlx::query!(
+        "update inbox set body = null where id in (
+             select i.id from tenant t join inbox i on i.tenant_id = t.id
+             where t.status = 'erased' and i.done_at is not null and i.body is not null
+             limit $1 for update of i skip locked)",
+        limit,
+    )
+    .execute(db)
+    .await
+    .context("clear what erased people wrote")?;
+    Ok(cleared.rows_affected())
+}
+
+/// Deletes some rows that were done before then, and with them the proof that a repeat is one.
+pub async fn forget(
+    db: impl PgExecutor<'_>,
+    done_before: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from inbox where id in (
+             select id from inbox where done_at is not null and done_at < $1
+             order by done_at limit $2 for update skip locked)",
+        done_before,
+        limit,
+    )
+    .execute(db)
+    .await
+    .context("delete old rows of the inbox")?;
+    Ok(deleted.rows_affected())
 }

@@ -8,6 +8,7 @@
 //! The tables `tenant` and `worker` are read here, never written.
 
 pub mod claim;
+pub mod figures;
 pub mod overdue;
 pub mod result;
 pub mod verdict;
@@ -56,6 +57,19 @@ pub enum State {
     Accepted,
     Held,
     Failed,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// One POST of one row.

@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{
-    deliver::Delivery, exchange::Exchange, route::Routing, run_loop, send::Sending, typing::Typing,
+    deliver::Delivery, exchange::Exchange, measure::Measuring, route::Routing, run_loop,
+    send::Sending, typing::Typing,
 };
 use crate::{
     clock::Clock,
@@ -71,6 +72,8 @@ pub async fn start(
         worker: lease.id,
         unknown_wait: config.timing.send_unknown_wait,
     });
+    let measuring = Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
+    shutdown.run_forever("measure", measuring.run(shutdown.clone()));
     let sandboxes = sandboxes(config, &master, docker, &lease, db);
     sandboxes.run(shutdown);
     let delivery = Delivery::new(Arc::new(Exchange {

@@ -6,6 +6,7 @@
 pub mod crew;
 pub mod deliver;
 pub mod exchange;
+pub mod measure;
 pub mod route;
 pub mod said;
 pub mod send;
