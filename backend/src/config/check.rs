@@ -176,6 +176,20 @@ impl<'a> Check<'a> {
         }
     }
 
+    pub fn duration_from(&mut self, name: &str, value: &str, least: Duration) -> Duration {
+        match humantime::parse_duration(value) {
+            Ok(duration) if (least..=MAX_DURATION).contains(&duration) => duration,
+            _ => {
+                let from = humantime::format_duration(least);
+                self.note(
+                    name,
+                    format_args!("must be a duration from {from} to a year, for example 7d"),
+                );
+                least
+            }
+        }
+    }
+
     pub fn url(&mut self, name: &str, value: &str) -> Url {
         match Url::parse(value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => url,

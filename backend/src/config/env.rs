@@ -134,6 +134,9 @@ pub struct Raw {
     /// How long to wait for a receipt of a send whose outcome is unclear before it is sent once more.
     #[arg(long, env = "SEND_UNKNOWN_WAIT", default_value = "90s")]
     pub send_unknown_wait: String,
+    /// worker: how long messages are kept once they are done with, sealed; at least a day.
+    #[arg(long, env = "RETENTION", default_value = "7d")]
+    pub retention: String,
 }
 
 /// Reads `NAME_FILE` for every setting that has a name. What it returns belongs behind the

@@ -12,6 +12,9 @@ use crate::seal::{MasterKey, SealingKey};
 use check::Check;
 pub use env::Raw;
 
+/// Until then WhatsApp may refuse a message that it took, and it is sent again.
+const MIN_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
 /// Everything a process needs to know, validated for the roles it plays.
 pub struct Config {
     pub roles: Roles,
@@ -112,6 +115,8 @@ pub struct Timing {
     pub turn_deadline: Duration,
     pub turn_idle: Duration,
     pub send_unknown_wait: Duration,
+    /// How long what was said is kept once it is done with.
+    pub retention: Duration,
 }
 
 impl Config {
@@ -190,6 +195,7 @@ impl Config {
                 turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
                 turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
+                retention: check.duration_from("RETENTION", &raw.retention, MIN_RETENTION),
             },
         };
         BadSettings::none(problems)?;

@@ -9,6 +9,7 @@
 
 pub mod claim;
 pub mod figures;
+pub mod forget;
 pub mod overdue;
 pub mod result;
 pub mod verdict;

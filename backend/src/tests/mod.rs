@@ -1,6 +1,7 @@
 //! Stories that run the product's own parts on a real Postgres and real sockets.
 
 mod identity;
+mod retention;
 mod routing;
 mod support;
 mod webhook;

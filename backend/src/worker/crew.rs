@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::{
     deliver::Delivery, exchange::Exchange, measure::Measuring, route::Routing, run_loop,
-    send::Sending, typing::Typing,
+    send::Sending, sweep::Sweeping, typing::Typing,
 };
 use crate::{
     clock::Clock,
@@ -74,6 +74,13 @@ pub async fn start(
     });
     let measuring = Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
     shutdown.run_forever("measure", measuring.run(shutdown.clone()));
+    let sweeping = Sweeping {
+        db: db.clone(),
+        clock: clock.clone(),
+        lease: lease.clone(),
+        retention: TimeDelta::from_std(config.timing.retention)?,
+    };
+    shutdown.run_forever("sweep", sweeping.run(shutdown.clone()));
     let sandboxes = sandboxes(config, &master, docker, &lease, db);
     sandboxes.run(shutdown);
     let delivery = Delivery::new(Arc::new(Exchange {

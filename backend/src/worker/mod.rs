@@ -10,6 +10,7 @@ pub mod measure;
 pub mod route;
 pub mod said;
 pub mod send;
+pub mod sweep;
 pub mod typing;
 
 use std::{sync::Arc, time::Duration};
