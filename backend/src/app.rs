@@ -39,9 +39,8 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let tidying = telemetry::keep_tidy(metrics.clone(), shutdown.clone());
     shutdown.run_forever("metrics' upkeep", tidying);
     tracing::info!(?roles, deployment = config.deployment, "starting");
-    let loopback = Ipv4Addr::LOCALHOST;
     listen(
-        loopback,
+        config.ports.metrics_address,
         config.ports.metrics,
         "metrics",
         http::metrics(metrics, db.clone()),

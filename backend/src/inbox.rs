@@ -305,10 +305,10 @@ pub async fn clear_bodies(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let cleared = sqlx::query!(
-        "update inbox set body = null where id in (
+        "update inbox set body = null where id = any(array(
              select id from inbox
              where done_at is not null and body is not null and done_at < $1
-             order by done_at limit $2 for update skip locked)",
+             order by done_at limit $2 for update skip locked))",
         done_before,
         limit,
     )
@@ -321,10 +321,10 @@ pub async fn clear_bodies(
 /// Clears some bodies of people who are erased, however young, once nothing is open about them.
 pub async fn clear_erased(db: impl PgExecutor<'_>, limit: i64) -> anyhow::Result<u64> {
     let cleared = sqlx::query!(
-        "update inbox set body = null where id in (
+        "update inbox set body = null where id = any(array(
              select i.id from tenant t join inbox i on i.tenant_id = t.id
              where t.status = 'erased' and i.done_at is not null and i.body is not null
-             limit $1 for update of i skip locked)",
+             limit $1 for update of i skip locked))",
         limit,
     )
     .execute(db)
@@ -340,9 +340,9 @@ pub async fn forget(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from inbox where id in (
+        "delete from inbox where id = any(array(
              select id from inbox where done_at is not null and done_at < $1
-             order by done_at limit $2 for update skip locked)",
+             order by done_at limit $2 for update skip locked))",
         done_before,
         limit,
     )

@@ -157,6 +157,8 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_postgres_up", By::Worker, Unit::Count, "1 while Postgres answers the worker."),
     gauge("clawkaka_measured_timestamp_seconds", By::Worker, Unit::Seconds,
         "When the tables were last measured, since 1970."),
+    gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
         .each("station", &["route", "deliver", "send", "measure", "sweep"]),
     // Worker: is anybody waiting?

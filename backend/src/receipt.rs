@@ -110,9 +110,9 @@ pub async fn forget(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from receipt where (line_id, wamid, status) in (
-             select line_id, wamid, status from receipt where recorded_at < $1
-             order by recorded_at limit $2 for update skip locked)",
+        "delete from receipt where ctid = any(array(
+             select ctid from receipt where recorded_at < $1
+             order by recorded_at limit $2 for update skip locked))",
         before,
         limit,
     )

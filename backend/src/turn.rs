@@ -242,14 +242,14 @@ pub async fn forget(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from turn where id in (
+        "delete from turn where id = any(array(
              select t.id from turn t
              where t.done_at is not null and t.done_at < $1 and t.state <> 'active'
-               and not exists (select from inbox i where i.turn_id = t.id)
+               and (select i.id from inbox i where i.turn_id = t.id limit 1) is null
                and (exists (select from turn n where n.tenant_id = t.tenant_id and n.id > t.id)
                     or exists (select from sandbox s where s.id = t.sandbox_id and s.gone_at is not null)
                     or exists (select from tenant e where e.id = t.tenant_id and e.status = 'erased'))
-             order by t.done_at limit $2)",
+             order by t.done_at limit $2))",
         done_before,
         limit,
     )

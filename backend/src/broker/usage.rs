@@ -122,8 +122,8 @@ pub async fn forget(
     limit: i64,
 ) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from usage where request_id in (
-             select request_id from usage where at < $1 order by at limit $2)",
+        "delete from usage where request_id = any(array(
+             select request_id from usage where at < $1 order by at limit $2))",
         before,
         limit,
     )

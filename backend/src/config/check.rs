@@ -213,6 +213,13 @@ impl<'a> Check<'a> {
         }
     }
 
+    pub fn address(&mut self, name: &str, value: &str) -> Ipv4Addr {
+        value.parse().unwrap_or_else(|_| {
+            self.note(name, "must be an IPv4 address, for example 127.0.0.1");
+            Ipv4Addr::LOCALHOST
+        })
+    }
+
     pub fn log_format(&mut self, value: &str) -> LogFormat {
         match value {
             "human" => LogFormat::Human,

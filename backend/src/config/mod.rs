@@ -53,6 +53,7 @@ pub struct Ports {
     pub web: u16,
     pub worker_health: u16,
     pub metrics: u16,
+    pub metrics_address: Ipv4Addr,
     pub broker: u16,
 }
 
@@ -134,6 +135,7 @@ impl Config {
                 web: port as u16,
                 worker_health: check.port("WORKER_HEALTH_PORT", raw.worker_health_port, port + 1),
                 metrics: check.port("METRICS_PORT", raw.metrics_port, port + 2),
+                metrics_address: check.address("METRICS_ADDRESS", &raw.metrics_address),
                 broker: check.port("BROKER_PORT", raw.broker_port, port + 4),
             },
             log_format: check.log_format(&raw.log_format),

@@ -60,6 +60,7 @@ fn every_bad_setting_is_named_in_one_message() {
             "--deployment=My Name",
             "--turn-deadline=soon",
             "--retention=1h",
+            "--metrics-address=everywhere",
             "--port=0",
             "--log-format=xml",
         ],
@@ -75,6 +76,7 @@ fn every_bad_setting_is_named_in_one_message() {
         "CLAWKAKA_DEPLOYMENT",
         "TURN_DEADLINE",
         "RETENTION",
+        "METRICS_ADDRESS",
         "PORT",
         "LOG_FORMAT",
     ] {

@@ -58,7 +58,7 @@ pub fn worker_health(db: PgPool, lease: Lease, docker: Arc<Docker>) -> Router {
         .with_state(health::WorkerHealth { db, lease, docker })
 }
 
-/// Prometheus metrics, on loopback.
+/// Prometheus metrics, on loopback unless set otherwise.
 pub fn metrics(handle: PrometheusHandle, db: PgPool) -> Router {
     let render = async move || {
         let (all, idle) = (db.size(), db.num_idle());

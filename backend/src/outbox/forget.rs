@@ -21,11 +21,11 @@ pub async fn clear_bodies(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let cleared = sqlx::query!(
-        "update outbox set body = null where id in (
+        "update outbox set body = null where id = any(array(
              select id from outbox
              where done_at is not null and body is not null and done_at < $1
                and state in ('accepted', 'failed')
-             order by done_at limit $2 for update skip locked)",
+             order by done_at limit $2 for update skip locked))",
         done_before,
         limit,
     )
@@ -38,11 +38,11 @@ pub async fn clear_bodies(
 /// Clears some bodies of people who are erased, however young, once they are done.
 pub async fn clear_erased(db: impl PgExecutor<'_>, limit: i64) -> anyhow::Result<u64> {
     let cleared = sqlx::query!(
-        "update outbox set body = null where id in (
+        "update outbox set body = null where id = any(array(
              select o.id from tenant t join outbox o on o.tenant_id = t.id
              where t.status = 'erased' and o.done_at is not null and o.body is not null
                and o.state in ('accepted', 'failed')
-             limit $1 for update of o skip locked)",
+             limit $1 for update of o skip locked))",
         limit,
     )
     .execute(db)
@@ -75,7 +75,7 @@ pub async fn forget(
     limit: i64,
 ) -> anyhow::Result<u64> {
     let deleted = sqlx::query!(
-        "delete from outbox where id in (
+        "delete from outbox where id = any(array(
              select o.id from outbox o
              join tenant t on t.id = o.tenant_id
              left join sandbox s on s.tenant_id = o.tenant_id
@@ -85,7 +85,7 @@ pub async fn forget(
                     or (o.key <> 'first-contact' and coalesce(o.sent_at, o.created_at) < (
                         select k.sent_at from outbox k where k.tenant_id = $1 and k.sent_at is not null
                         order by k.sent_at desc offset $3 limit 1)))
-             limit $4 for update of o skip locked)",
+             limit $4 for update of o skip locked))",
         tenant as TenantId,
         done_before,
         KEYS_KEPT - 1,

@@ -4,4 +4,5 @@ mod identity;
 mod retention;
 mod routing;
 mod support;
+mod traces;
 mod webhook;

@@ -1,12 +1,12 @@
 //! What was said is cleared after a week, repeats are known for two, and nothing open is touched.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::support::{noon, sealer, seed_line, text, webhook};
 use crate::{
     clock::Clock,
-    id::{CallId, InboxId, LineId, OutboxId, SandboxId, TenantId, TurnId},
+    id::{InboxId, LineId, OutboxId, SandboxId, TenantId, TurnId},
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
@@ -15,15 +15,15 @@ use crate::{
     worker::sweep::Sweeping,
 };
 
-struct Story {
-    db: PgPool,
-    clock: Clock,
-    line: LineId,
+pub struct Story {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub line: LineId,
     sweeping: Sweeping,
 }
 
 impl Story {
-    async fn new(db: PgPool) -> Self {
+    pub async fn new(db: PgPool) -> Self {
         let line = seed_line(&db).await;
         let clock = Clock::manual(noon());
         let sweeping = worker(&db, &clock).await;
@@ -35,12 +35,12 @@ impl Story {
         }
     }
 
-    async fn days_later(&self, days: i64) {
+    pub async fn days_later(&self, days: i64) {
         self.clock.advance(TimeDelta::days(days));
         self.sweeping.pass().await.unwrap();
     }
 
-    async fn person(&self, status: &str) -> TenantId {
+    pub async fn person(&self, status: &str) -> TenantId {
         let id = TenantId::new();
         sqlx::query!(
             "insert into tenant (id, line_id, status, key_id, created_at) values ($1, $2, $3, 1, $4)",
@@ -55,7 +55,7 @@ impl Story {
         id
     }
 
-    async fn sandbox(&self, person: TenantId) -> SandboxId {
+    pub async fn sandbox(&self, person: TenantId) -> SandboxId {
         let mut db = self.db.acquire().await.unwrap();
         sandbox::row::assign(&mut db, person, self.clock.now())
             .await
@@ -85,7 +85,7 @@ impl Story {
         .unwrap();
     }
 
-    async fn turn(&self, person: TenantId, sandbox: SandboxId, state: &str) -> TurnId {
+    pub async fn turn(&self, person: TenantId, sandbox: SandboxId, state: &str) -> TurnId {
         let (id, now) = (TurnId::new(), self.clock.now());
         let done_at = (state != "active").then_some(now);
         sqlx::query!(
@@ -104,7 +104,7 @@ impl Story {
         id
     }
 
-    async fn message(&self, person: TenantId, turn: Option<TurnId>, key: &str, state: &str) {
+    pub async fn message(&self, person: TenantId, turn: Option<TurnId>, key: &str, state: &str) {
         let now = self.clock.now();
         let done_at = ["accepted", "failed"].contains(&state).then_some(now);
         sqlx::query!(
@@ -125,7 +125,7 @@ impl Story {
     }
 
     /// Rows with a body, and rows, of inbox and outbox.
-    async fn left(&self) -> [(i64, i64); 2] {
+    pub async fn left(&self) -> [(i64, i64); 2] {
         let left = sqlx::query!(
             r#"select (select count(body) from inbox) as "in_bodies!", (select count(*) from inbox) as "in_rows!",
                       (select count(body) from outbox) as "out_bodies!", (select count(*) from outbox) as "out_rows!""#
@@ -139,7 +139,7 @@ impl Story {
         ]
     }
 
-    async fn turns(&self) -> Vec<TurnId> {
+    pub async fn turns(&self) -> Vec<TurnId> {
         sqlx::query_scalar!(r#"select id as "id: TurnId" from turn order by id"#)
             .fetch_all(&self.db)
             .await
@@ -302,113 +302,4 @@ async fn a_worker_without_the_lease_sweeps_nothing(db: PgPool) {
         .await;
     story.days_later(20).await;
     assert_eq!(story.left().await[0], (1, 1));
-}
-
-#[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn keys_that_a_transcript_may_bring_up_again_live_as_long_as_the_sandbox(db: PgPool) {
-    let story = Story::new(db).await;
-    let anna = story.person("active").await;
-    story.message(anna, None, "1/old/0", "accepted").await;
-    story.clock.advance(TimeDelta::days(1));
-    story.sandbox(anna).await;
-    story.message(anna, None, "first-contact", "accepted").await;
-    let now = story.clock.now();
-    many_messages(&story.db, anna, 2_600, now).await;
-
-    story.days_later(400).await;
-    let keys = sqlx::query_scalar!("select key from outbox order by seq")
-        .fetch_all(&story.db)
-        .await
-        .unwrap();
-    assert_eq!(keys.len(), 2_001, "the latest, and that we met");
-    assert_eq!(keys[0], "first-contact");
-    assert_eq!(keys[1], "1/m601/0");
-    assert_eq!(story.left().await[1].0, 0, "no body is left");
-}
-
-/// One a second, the first now.
-async fn many_messages(db: &PgPool, person: TenantId, count: i32, now: DateTime<Utc>) {
-    sqlx::query!(
-        "insert into outbox (id, tenant_id, key, class, type, body, key_id, state, run_after,
-                             created_at, sent_at, done_at, expires_at)
-         select gen_random_uuid(), $1, '1/m' || n || '/0', 'reply', 'text', 'sealed', 1, 'accepted', at, at, at, at, at
-         from generate_series(1, $2::int) as n, lateral (select $3::timestamptz + n * interval '1 s' as at) as t",
-        person as TenantId,
-        count,
-        now,
-    )
-    .execute(db)
-    .await
-    .unwrap();
-}
-
-#[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn turns_go_but_a_persons_latest_and_that_only_while_its_sandbox_lives(db: PgPool) {
-    let story = Story::new(db).await;
-    let anna = story.person("active").await;
-    let sandbox = story.sandbox(anna).await;
-    let early = story.turn(anna, sandbox, "done").await;
-    let late = story.turn(anna, sandbox, "buried").await;
-    story.message(anna, Some(early), "1/a/0", "accepted").await;
-
-    story.days_later(16).await;
-    assert_eq!(story.turns().await, [late]);
-    assert_eq!(story.left().await[1].1, 1, "the key outlives its turn");
-
-    sandbox::row::retire(&story.db, sandbox).await.unwrap();
-    sandbox::row::gone(&story.db, sandbox, story.clock.now())
-        .await
-        .unwrap();
-    story.days_later(1).await;
-    assert!(story.turns().await.is_empty());
-    let mut conn = story.db.acquire().await.unwrap();
-    let freed = sandbox::row::free_slots(&mut conn, story.clock.now()).await;
-    assert_eq!(freed.unwrap(), 1, "nothing holds its slot any more");
-    story.days_later(1).await;
-    assert_eq!(
-        story.left().await[1].1,
-        0,
-        "its transcript is gone, and so are the keys"
-    );
-}
-
-#[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn receipts_go_after_two_weeks_and_calls_of_the_model_after_a_months_budget(db: PgPool) {
-    let story = Story::new(db).await;
-    let anna = story.person("active").await;
-    let sandbox = story.sandbox(anna).await;
-    sqlx::query!(
-        "insert into receipt (line_id, wamid, status, recorded_at) values ($1, 'wamid.1', 'sent', $2)",
-        story.line as LineId,
-        story.clock.now(),
-    )
-    .execute(&story.db)
-    .await
-    .unwrap();
-    sqlx::query!(
-        "insert into usage (request_id, sandbox_id, tenant_id, at, model, tokens, state)
-         values ($1, $2, $3, $4, 'm', 10, 'reserved')",
-        CallId::new() as CallId,
-        sandbox as SandboxId,
-        anna as TenantId,
-        story.clock.now(),
-    )
-    .execute(&story.db)
-    .await
-    .unwrap();
-    let left = async || {
-        let left = sqlx::query!(
-            r#"select (select count(*) from receipt) as "receipts!", (select count(*) from usage) as "calls!""#
-        );
-        let left = left.fetch_one(&story.db).await.unwrap();
-        (left.receipts, left.calls)
-    };
-    story.days_later(14).await;
-    assert_eq!(left().await, (1, 1));
-    story.days_later(2).await;
-    assert_eq!(left().await, (0, 1));
-    story.days_later(23).await;
-    assert_eq!(left().await, (0, 1));
-    story.days_later(2).await;
-    assert_eq!(left().await, (0, 0));
 }

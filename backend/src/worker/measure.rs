@@ -13,7 +13,7 @@ use sqlx::PgPool;
 
 use crate::{
     broker::usage, clock::Clock, inbox, lease::Lease, lifecycle::Shutdown, line, outbox::figures,
-    sandbox::docker::Docker, turn,
+    presence, sandbox::docker::Docker, turn,
 };
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -95,6 +95,10 @@ impl Measuring {
     pub async fn measure(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         self.queues(now).await?;
+        if let Some(web) = presence::stretch(&self.db).await? {
+            metrics::gauge!("clawkaka_web_seen_timestamp_seconds")
+                .set(web.until.timestamp() as f64);
+        }
         self.samples(now).await?;
         let blocked = line::blocked(&self.db, now).await?;
         for why in ["token", "operator", "throttled"] {
