@@ -18,9 +18,9 @@ need_prometheus() {
 
 check_monitoring() {
   (
-    cd "$ROOT/infra/monitoring"
-    promtool check config prometheus.yml
-    promtool check rules alerts.yml
-    promtool test rules alerts_test.yml
+    cd "$ROOT/infra/monitoring" &&
+      promtool check config prometheus.yml &&
+      promtool check rules alerts.yml &&
+      promtool test rules alerts_test.yml
   )
 }
