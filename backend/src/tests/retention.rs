@@ -63,7 +63,7 @@ impl Story {
     }
 
     /// Meta posts a message; how many updates were new.
-    async fn receives(&self, id: &str) -> u64 {
+    pub async fn receives(&self, id: &str) -> u64 {
         let updates = meta::cut(&webhook(&[text(id, "Hello")]));
         inbox::accept(&self.db, &sealer(), &updates, self.clock.now())
             .await
@@ -71,7 +71,7 @@ impl Story {
     }
 
     /// The message was for this person and is done with.
-    async fn done(&self, id: &str, person: TenantId, turn: Option<TurnId>) {
+    pub async fn done(&self, id: &str, person: TenantId, turn: Option<TurnId>) {
         sqlx::query!(
             "update inbox set tenant_id = $2, turn_id = $3, done_at = $4, outcome = 'answered'
              where provider_id = $1",
