@@ -18,6 +18,8 @@ use crate::{
 /// an hour.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(3600);
+/// After an error, mostly of Postgres being away.
+const AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// Rows of one statement: some tens of milliseconds on a busy machine.
 const BATCH: i64 = 200;
 /// Between two batches, for everybody else.
@@ -70,11 +72,16 @@ impl Sweeping {
                 swept = self.pass() => swept,
                 () = shutdown.stopping() => return,
             };
-            if let Err(error) = swept {
-                tracing::error!("failed to sweep: {error:#}");
-                metrics::counter!("clawkaka_step_errors_total", "station" => "sweep").increment(1);
-            }
-            pause = EVERY;
+            pause = match swept {
+                Ok(()) => EVERY,
+                // It goes on where it stopped, and nobody waits for it.
+                Err(error) => {
+                    tracing::warn!("failed to sweep: {error:#}");
+                    metrics::counter!("clawkaka_step_errors_total", "station" => "sweep")
+                        .increment(1);
+                    AGAIN_AFTER
+                }
+            };
         }
     }
 
