@@ -4,7 +4,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres throwaway process build queries dependencies walls; do
+for piece in say settings machine docker postgres throwaway process build queries dependencies walls monitoring; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -39,6 +39,7 @@ main() {
   need_rust
   need_clippy
   need_postgres
+  need_prometheus
   make_throwaway_database test
 
   step "formatting" cargo fmt --all --check
@@ -47,6 +48,7 @@ main() {
   step "dependencies" check_dependencies
   step "lints" lint
   step "checked queries" compare_queries "$THROWAWAY/queries"
+  step "monitoring files" check_monitoring
   step "unit and scenario tests" minutes 20 cargo test --locked --workspace --lib --bins
   step "release build without a database" release_without_a_database
   step "sandbox image" sandbox_image

@@ -22,7 +22,7 @@ tenant_address  tenant/address.rs
 sandbox         sandbox/row.rs
 turn            turn.rs
 reminder        reminder.rs
-inbox           inbox.rs
+inbox           inbox/
 outbox          outbox/
 receipt         receipt.rs
 usage           broker/usage.rs
@@ -116,6 +116,51 @@ migrations_are_numbered() {
   done
 }
 
+# Every metric is in the list that begins it (metric.rs), recorded somewhere, and explained to the operator.
+metrics_are_listed() {
+  local page=infra/monitoring/README.md listed recorded explained
+  listed=$(grep -oE '^ +(counter|gauge|histogram)\("clawkaka_[a-z_]+' backend/src/metric.rs | grep -oE 'clawkaka_.*' | sort)
+  recorded=$(find backend/src -name '*.rs' -exec cat {} + | tr -d ' \n' |
+    grep -oE '(counter|gauge|histogram)!\("clawkaka_[a-z_]+' | grep -oE 'clawkaka_.*' | sort -u)
+  explained=$(grep -oE '^\| .clawkaka_[a-z_]+. \| (counter|gauge|histogram)' "$page" | grep -oE 'clawkaka_[a-z_]+' | sort)
+  differ "$listed" "$recorded" "is listed in backend/src/metric.rs and recorded nowhere" "is recorded and not listed in backend/src/metric.rs"
+  differ "$listed" "$explained" "is not in the table of $page" "is in the table of $page and does not exist"
+  # Names of a histogram's series end in what Prometheus adds.
+  differ "$listed" "$(printf '%s\n' "$listed" "$(names_asked_for)" | sort -u)" "" "is asked for by infra/monitoring and does not exist"
+}
+
+names_asked_for() {
+  {
+    grep -oE 'clawkaka_[a-z_]+' infra/monitoring/alerts.yml infra/monitoring/alerts_test.yml -h
+    jq -r '.panels[] | .targets[]? | .expr' infra/monitoring/grafana.json | grep -oE 'clawkaka_[a-z_]+'
+  } | sed -E 's/_(bucket|count|sum)$//' | sort -u
+}
+
+# differ <ours> <theirs> <complaint about what only ours has> <about what only theirs has>
+differ() {
+  local name
+  while read -r name; do [[ -z $name ]] || complain "The metric $name $3."; done < <(comm -23 <(echo "$1") <(echo "$2"))
+  while read -r name; do [[ -z $name ]] || complain "The metric $name $4."; done < <(comm -13 <(echo "$1") <(echo "$2"))
+}
+
+# Somebody is woken by an alert and wants to know what to do.
+alerts_are_explained() {
+  local folder=infra/monitoring alert page
+  while read -r alert; do
+    page=runbook.md#${alert,,}
+    grep -q "^          runbook: $page$" "$folder/alerts.yml" || complain "The alert $alert does not link to $page."
+    grep -q "^## $alert$" "$folder/runbook.md" || complain "The alert $alert has no page in $folder/runbook.md."
+    grep -q "^  - name: $alert$" "$folder/alerts_test.yml" || complain "The alert $alert is not planted in $folder/alerts_test.yml."
+    (($(grep -c "alertname: $alert, exp_alerts: \[\]" "$folder/alerts_test.yml") >= 2)) ||
+      complain "$folder/alerts_test.yml does not say that $alert is silent in a healthy deployment."
+  done < <(alerts)
+  while read -r alert; do
+    alerts | grep -qx "$alert" || complain "$folder/runbook.md has a page for $alert, which is no alert."
+  done < <(sed -n 's/^## //p' "$folder/runbook.md")
+}
+
+alerts() { sed -n 's/^ *- alert: //p' infra/monitoring/alerts.yml; }
+
 commented_tables() {
   local uncommented what
   uncommented=$(psql "$1" -XqAt -v ON_ERROR_STOP=1 <<'END'
@@ -139,6 +184,8 @@ one_owner_per_table
 map_is_true
 package_lock
 migrations_are_numbered
+metrics_are_listed
+alerts_are_explained
 [[ -z ${1:-} ]] || commented_tables "$1"
 
 if ((complaints)); then

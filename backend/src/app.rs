@@ -33,16 +33,17 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(5);
 /// Runs the roles until a signal, the loss of the lease or the death of a task.
 pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::default();
-    let metrics = telemetry::start_metrics()?;
-    let db = connect(&config.database_url).await?;
     let roles = config.roles;
+    let metrics = telemetry::start_metrics(roles)?;
+    let db = connect(&config.database_url).await?;
+    let tidying = telemetry::keep_tidy(metrics.clone(), shutdown.clone());
+    shutdown.run_forever("metrics' upkeep", tidying);
     tracing::info!(?roles, deployment = config.deployment, "starting");
-    let loopback = Ipv4Addr::LOCALHOST;
     listen(
-        loopback,
+        config.ports.metrics_address,
         config.ports.metrics,
         "metrics",
-        http::metrics(metrics),
+        http::metrics(metrics, db.clone()),
         &shutdown,
     )
     .await?;
@@ -113,6 +114,7 @@ fn start_broker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Re
     let listener = broker::bind(address, config.ports.broker)?;
     let slots = move |slot| layout.address(slot);
     let llm = config.llm.clone();
+    metrics::gauge!("clawkaka_tokens_limit").set(llm.tokens_per_day as f64);
     let broker = Broker::new(db.clone(), Clock::System, llm, Timeouts::default(), slots)?;
     tracing::info!(%address, port = config.ports.broker, "listening for sandboxes");
     shutdown.run_forever("broker", broker::run(listener, broker, shutdown.clone()));

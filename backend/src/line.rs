@@ -11,7 +11,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::PgExecutor;
 
-use crate::{id::LineId, seal::KEY_ID, whatsapp::client};
+use crate::{
+    id::LineId,
+    seal::KEY_ID,
+    whatsapp::{client, failure::Class},
+};
 
 /// A number we may send from.
 pub struct Line {
@@ -168,6 +172,30 @@ pub async fn unblock(db: impl PgExecutor<'_>, line: LineId) -> anyhow::Result<()
     .await
     .context("unblock a line")?;
     Ok(())
+}
+
+/// Why each blocked line is blocked, for the figures.
+pub async fn blocked(
+    db: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<&'static str>> {
+    let blocked = sqlx::query!(
+        r#"select blocked_until = 'infinity' as "for_good!", blocked_reason
+           from line where blocked_until > $1"#,
+        now,
+    )
+    .fetch_all(db)
+    .await
+    .context("look which lines are blocked")?;
+    let why = blocked.into_iter().map(|line| {
+        let code = line.blocked_reason.and_then(|code| code.parse().ok());
+        match code.and_then(Class::of_code) {
+            _ if line.for_good => "token",
+            Some(Class::Operator) => "operator",
+            _ => "throttled",
+        }
+    });
+    Ok(why.collect())
 }
 
 /// Which of these lines may send now.

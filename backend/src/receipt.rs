@@ -19,7 +19,10 @@ use crate::{
         result::{self, Row},
         verdict::{Refusal, Verdict},
     },
-    whatsapp::event::{Delivery, Status},
+    whatsapp::{
+        event::{Delivery, Status},
+        failure,
+    },
 };
 
 const DELIVERED: i16 = 2;
@@ -75,8 +78,8 @@ pub async fn record(
         }
     };
     let new = sqlx::query!(
-        "insert into receipt (line_id, wamid, status, outbox_id, attempt, at, error)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        "insert into receipt (line_id, wamid, status, outbox_id, attempt, at, error, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
         line as LineId,
         status.wamid,
         status.state.as_str(),
@@ -84,10 +87,13 @@ pub async fn record(
         callback.map(|callback| callback.attempt),
         status.at,
         status.error.as_ref().map(|error| error.code.to_string()),
+        now,
     )
     .execute(&mut *db)
     .await
     .context("store a receipt")?;
+    let state = status.state.as_str();
+    metrics::counter!("clawkaka_receipts_total", "status" => state).increment(new.rows_affected());
     match id {
         Some(id) if new.rows_affected() == 1 => {
             let attempt = callback.map(|callback| callback.attempt);
@@ -95,6 +101,25 @@ pub async fn record(
         }
         _ => Ok(()),
     }
+}
+
+/// Deletes some receipts that were recorded before then.
+pub async fn forget(
+    db: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from receipt where ctid = any(array(
+             select ctid from receipt where recorded_at < $1
+             order by recorded_at limit $2 for update skip locked))",
+        before,
+        limit,
+    )
+    .execute(db)
+    .await
+    .context("delete old receipts")?;
+    Ok(deleted.rows_affected())
 }
 
 /// The POST's own answer: WhatsApp took the message and calls it `wamid`.
@@ -202,7 +227,7 @@ async fn apply(
     if let Some(pause) = decision.line {
         line::stop(db, line, pause, &reason, now).await?;
     }
-    metrics::counter!("clawkaka_send_failed_receipts_total", "code" => reason.clone()).increment(1);
+    failure::count("receipt", refusal.class, code);
     if decision.alert {
         tracing::error!(tenant.id = %row.post.tenant, message.id = %id, code = reason, ?verdict,
             "WhatsApp took a message and then refused it");

@@ -12,6 +12,8 @@ use crate::{
     id::{CallId, SandboxId, TenantId},
 };
 
+/// How long a call is kept: the longest budget is a month's, and this leaves time to look into it.
+pub const KEPT: TimeDelta = TimeDelta::days(40);
 /// The window of the token limits.
 const DAY: TimeDelta = TimeDelta::days(1);
 /// Held while limits are checked, so that two calls cannot both take what is left for one.
@@ -119,4 +121,31 @@ pub async fn settle(db: impl PgExecutor<'_>, id: CallId, tokens: i64) -> sqlx::R
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// All that was used in the window of the limits, as far as it is known; the rest at its worst case.
+pub async fn tokens_in_a_day(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(tokens), 0)::bigint as "tokens!" from usage where at > $1"#,
+        now - DAY,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Deletes some calls that began before then.
+pub async fn forget(
+    db: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from usage where request_id = any(array(
+             select request_id from usage where at < $1 order by at limit $2))",
+        before,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
 }

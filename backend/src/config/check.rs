@@ -192,6 +192,20 @@ impl<'a> Check<'a> {
         })
     }
 
+    pub fn duration_from(&mut self, name: &str, value: &str, least: Duration) -> Duration {
+        match humantime::parse_duration(value) {
+            Ok(duration) if (least..=MAX_DURATION).contains(&duration) => duration,
+            _ => {
+                let from = humantime::format_duration(least);
+                self.note(
+                    name,
+                    format_args!("must be a duration from {from} to a year, for example 7d"),
+                );
+                least
+            }
+        }
+    }
+
     pub fn url(&mut self, name: &str, value: &str) -> Url {
         match Url::parse(value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => url,
@@ -213,6 +227,13 @@ impl<'a> Check<'a> {
                 Ipv4Addr::new(10, 77, 0, 0)
             }
         }
+    }
+
+    pub fn address(&mut self, name: &str, value: &str) -> Ipv4Addr {
+        value.parse().unwrap_or_else(|_| {
+            self.note(name, "must be an IPv4 address, for example 127.0.0.1");
+            Ipv4Addr::LOCALHOST
+        })
     }
 
     pub fn log_format(&mut self, value: &str) -> LogFormat {

@@ -30,6 +30,9 @@ pub struct Raw {
     /// Prometheus metrics on loopback; PORT + 2 unless set.
     #[arg(long, env = "METRICS_PORT")]
     pub metrics_port: Option<String>,
+    /// Where metrics are served; in a container with a network of its own, loopback is out of a scraper's reach.
+    #[arg(long, env = "METRICS_ADDRESS", default_value = "127.0.0.1")]
+    pub metrics_address: String,
     /// Where sandboxes reach the broker, on the bridge's address; PORT + 4 unless set.
     #[arg(long, env = "BROKER_PORT")]
     pub broker_port: Option<String>,
@@ -144,6 +147,9 @@ pub struct Raw {
     /// How long to wait for a receipt of a send whose outcome is unclear before it is sent once more.
     #[arg(long, env = "SEND_UNKNOWN_WAIT", default_value = "90s")]
     pub send_unknown_wait: String,
+    /// worker: how long messages are kept once they are done with, sealed; at least a day.
+    #[arg(long, env = "RETENTION", default_value = "7d")]
+    pub retention: String,
 }
 
 /// Reads `NAME_FILE` for every setting that has a name. What it returns belongs behind the

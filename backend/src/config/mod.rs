@@ -12,6 +12,9 @@ use crate::seal::{MasterKey, SealingKey};
 use check::Check;
 pub use env::Raw;
 
+/// Until then WhatsApp may refuse a message that it took, and it is sent again.
+const MIN_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
 /// Everything a process needs to know, validated for the roles it plays.
 pub struct Config {
     pub roles: Roles,
@@ -50,6 +53,7 @@ pub struct Ports {
     pub web: u16,
     pub worker_health: u16,
     pub metrics: u16,
+    pub metrics_address: Ipv4Addr,
     pub broker: u16,
 }
 
@@ -117,6 +121,8 @@ pub struct Timing {
     pub turn_deadline: Duration,
     pub turn_idle: Duration,
     pub send_unknown_wait: Duration,
+    /// How long what was said is kept once it is done with.
+    pub retention: Duration,
 }
 
 impl Config {
@@ -134,6 +140,7 @@ impl Config {
                 web: port as u16,
                 worker_health: check.port("WORKER_HEALTH_PORT", raw.worker_health_port, port + 1),
                 metrics: check.port("METRICS_PORT", raw.metrics_port, port + 2),
+                metrics_address: check.address("METRICS_ADDRESS", &raw.metrics_address),
                 broker: check.port("BROKER_PORT", raw.broker_port, port + 4),
             },
             log_format: check.log_format(&raw.log_format),
@@ -198,6 +205,7 @@ impl Config {
                 turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
                 turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
+                retention: check.duration_from("RETENTION", &raw.retention, MIN_RETENTION),
             },
         };
         BadSettings::none(problems)?;

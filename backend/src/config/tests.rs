@@ -59,6 +59,8 @@ fn every_bad_setting_is_named_in_one_message() {
             "--sandbox-subnet=8.8.0.0/16",
             "--deployment=My Name",
             "--turn-deadline=soon",
+            "--retention=1h",
+            "--metrics-address=everywhere",
             "--port=0",
             "--log-format=xml",
         ],
@@ -73,6 +75,8 @@ fn every_bad_setting_is_named_in_one_message() {
         "SANDBOX_SUBNET",
         "CLAWKAKA_DEPLOYMENT",
         "TURN_DEADLINE",
+        "RETENTION",
+        "METRICS_ADDRESS",
         "PORT",
         "LOG_FORMAT",
     ] {

@@ -110,7 +110,12 @@ impl Gateways {
             _ => FIRST_PAUSE,
         };
         let device = Device::of(&self.master, endpoint.sandbox);
-        let (socket, hello) = match dial(endpoint, &device, Patience::default()).await {
+        let begun = Instant::now();
+        let dialled = dial(endpoint, &device, Patience::default()).await;
+        let outcome = dialled.as_ref().map_or("failed", |_| "let_in");
+        metrics::histogram!("clawkaka_gateway_dial_seconds", "outcome" => outcome)
+            .record(begun.elapsed());
+        let (socket, hello) = match dialled {
             Ok(opened) => opened,
             Err(error) => {
                 slot.failed = Some(Failed {

@@ -6,7 +6,7 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -19,6 +19,8 @@ use crate::{clock::Clock, lease::Lease, sandbox::docker::Docker, seal::Sealer};
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// Meta gives up somewhat earlier; a slow client must not hold a connection for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+const WEBHOOK: &str = "/whatsapp/webhook";
 
 /// What the public routes need.
 #[derive(Clone)]
@@ -35,10 +37,7 @@ pub struct Web {
 /// The public routes.
 pub fn public(web: Web) -> Router {
     Router::new()
-        .route(
-            "/whatsapp/webhook",
-            get(webhook::verify).post(webhook::receive),
-        )
+        .route(WEBHOOK, get(webhook::verify).post(webhook::receive))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -46,6 +45,8 @@ pub fn public(web: Web) -> Router {
             StatusCode::REQUEST_TIMEOUT,
             REQUEST_TIMEOUT,
         ))
+        // Outermost, so that a time-out is one of its outcomes.
+        .layer(middleware::from_fn(webhook::timed))
         .with_state(web)
 }
 
@@ -57,7 +58,14 @@ pub fn worker_health(db: PgPool, lease: Lease, docker: Arc<Docker>) -> Router {
         .with_state(health::WorkerHealth { db, lease, docker })
 }
 
-/// Prometheus metrics, on loopback.
-pub fn metrics(handle: PrometheusHandle) -> Router {
-    Router::new().route("/metrics", get(async move || handle.render()))
+/// Prometheus metrics, on loopback unless set otherwise.
+pub fn metrics(handle: PrometheusHandle, db: PgPool) -> Router {
+    let render = async move || {
+        let (all, idle) = (db.size(), db.num_idle());
+        let used = (all as usize).saturating_sub(idle);
+        metrics::gauge!("clawkaka_pool_connections", "state" => "idle").set(idle as f64);
+        metrics::gauge!("clawkaka_pool_connections", "state" => "used").set(used as f64);
+        handle.render()
+    };
+    Router::new().route("/metrics", get(render))
 }

@@ -3,11 +3,15 @@
 //! The signature is checked over the raw bytes before anything is parsed. Authentic rubbish is
 //! stored and answered 200, for any other answer means days of retries.
 
+use std::time::Instant;
+
 use anyhow::Context;
 use axum::{
     body::Bytes,
     extract::{FromRequest, Query, Request, State, rejection::BytesRejection},
-    http::StatusCode,
+    http::{Method, StatusCode},
+    middleware::Next,
+    response::Response,
 };
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -67,6 +71,23 @@ impl FromRequest<Web> for Signed {
         metrics::counter!("clawkaka_webhook_forged_total").increment(1);
         Err(ApiError::BadSignature)
     }
+}
+
+/// Measures every POST, whatever becomes of it.
+pub async fn timed(request: Request, next: Next) -> Response {
+    let is_webhook = request.method() == Method::POST && request.uri().path() == super::WEBHOOK;
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    if is_webhook {
+        let outcome = match response.status() {
+            status if status.is_success() => "stored",
+            status if status.is_server_error() => "failed",
+            _ => "refused",
+        };
+        metrics::histogram!("clawkaka_webhook_seconds", "outcome" => outcome)
+            .record(begun.elapsed());
+    }
+    response
 }
 
 fn unreadable(rejection: BytesRejection) -> ApiError {

@@ -8,6 +8,8 @@
 //! The tables `tenant` and `worker` are read here, never written.
 
 pub mod claim;
+pub mod figures;
+pub mod forget;
 pub mod overdue;
 pub mod result;
 pub mod verdict;
@@ -61,6 +63,19 @@ pub enum State {
     Accepted,
     Held,
     Failed,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// One POST of one row.

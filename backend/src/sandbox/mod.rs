@@ -7,6 +7,7 @@
 pub mod act;
 pub mod call;
 pub mod docker;
+mod figures;
 pub mod files;
 pub mod layout;
 pub mod network;
@@ -23,6 +24,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use futures_util::future::BoxFuture;
@@ -97,6 +99,8 @@ struct Notes {
     condemned: HashSet<String>,
     /// Runs (container, start) whose gateway answered: they boot no more.
     ready: HashSet<(String, String)>,
+    /// Since when somebody waits for a sandbox that was not awake.
+    asked: HashMap<SandboxId, Instant>,
 }
 
 /// A container that runs or is paused.
@@ -151,6 +155,7 @@ impl Sandboxes {
             {
                 return Ok(self.endpoint_of(id, seen));
             }
+            self.notes().asked.entry(id).or_insert_with(Instant::now);
             self.wake();
             view.changed().await?;
         }
@@ -196,7 +201,14 @@ impl Sandboxes {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
-        self.notes().ready.insert(run);
+        let asked = {
+            let mut notes = self.notes();
+            notes.ready.insert(run);
+            notes.asked.remove(&endpoint.sandbox)
+        };
+        if let Some(asked) = asked {
+            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(asked.elapsed());
+        }
         // Room for the next boot.
         self.wake();
         Ok(())

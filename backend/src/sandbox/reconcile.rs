@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use super::{
     Sandboxes, Seen,
     act::Task,
+    figures,
     plan::{self, Facts, Observed, Step, Walls},
     row::{self, Row},
     runtime::Container,
@@ -117,7 +118,7 @@ impl Sandboxes {
             record.checked(checked);
             record.walls(now)
         };
-        metrics::gauge!("clawkaka_walls_standing").set(u8::from(walls == Walls::Standing));
+        figures::walls(walls, self.walls().proven_at());
 
         let (open_turns, rows) = match self.ask_tables(&containers).await {
             Ok(answer) => answer,
@@ -139,6 +140,7 @@ impl Sandboxes {
             .into_iter()
             .map(|found| (found.sandbox, found))
             .collect();
+        figures::states(own.values(), &open_turns);
         self.publish(&rows, &own, walls);
 
         let mut tasks: Vec<_> = orphans

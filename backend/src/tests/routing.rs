@@ -35,6 +35,7 @@ const TIMING: Timing = Timing {
     turn_deadline: Duration::from_secs(600),
     turn_idle: Duration::from_secs(20),
     send_unknown_wait: Duration::from_secs(90),
+    retention: Duration::from_secs(7 * 24 * 3600),
 };
 
 struct Desk {
@@ -56,7 +57,11 @@ impl Desk {
             timing: TIMING,
             wakes: Wakes::default(),
         };
-        Self { db: db.clone(), site: Site::start(db).await, routing }
+        Self {
+            db: db.clone(),
+            site: Site::start(db).await,
+            routing,
+        }
     }
 
     /// A webhook arrives and everything in the inbox is routed.
@@ -71,7 +76,9 @@ impl Desk {
             .fetch_all(&self.db)
             .await
             .unwrap();
-        rows.into_iter().map(|body| String::from_utf8(opener().open(&body).unwrap()).unwrap()).collect()
+        rows.into_iter()
+            .map(|body| String::from_utf8(opener().open(&body).unwrap()).unwrap())
+            .collect()
     }
 
     /// How many rows ended how.
@@ -108,7 +115,10 @@ fn stranger(n: usize) -> Value {
 }
 
 fn outcomes(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
-    expected.iter().map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect()
+    expected
+        .iter()
+        .map(|(outcome, count)| ((*outcome).to_owned(), *count))
+        .collect()
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -128,13 +138,20 @@ async fn a_flood_of_a_thousand_strangers_lets_in_exactly_the_burst_and_tells_the
     let flood: Vec<_> = (0..1_000).map(stranger).collect();
     desk.receive(&flood).await;
     assert_eq!(desk.tenants("active").await, 5);
-    assert_eq!(desk.outcomes().await, outcomes(&[("refused", 995), ("waiting", 5)]));
+    assert_eq!(
+        desk.outcomes().await,
+        outcomes(&[("refused", 995), ("waiting", 5)])
+    );
     assert_eq!(desk.said().await, vec![copy::NO_ROOM; 995]);
 
     let mut again = stranger(999);
     again["id"] = json!("wamid.again");
     desk.receive(&[again.clone()]).await;
-    assert_eq!(desk.said().await.len(), 995, "told once a day, then silence");
+    assert_eq!(
+        desk.said().await.len(),
+        995,
+        "told once a day, then silence"
+    );
 
     // Twenty an hour: one more place every three minutes.
     desk.routing.clock.advance(TimeDelta::minutes(3));
@@ -145,8 +162,16 @@ async fn a_flood_of_a_thousand_strangers_lets_in_exactly_the_burst_and_tells_the
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_full_house_takes_nobody_else(db: PgPool) {
-    let desk = Desk::new(&db, Limits { tenants: 2, ..LIMITS }).await;
-    desk.receive(&(0..4).map(stranger).collect::<Vec<_>>()).await;
+    let desk = Desk::new(
+        &db,
+        Limits {
+            tenants: 2,
+            ..LIMITS
+        },
+    )
+    .await;
+    desk.receive(&(0..4).map(stranger).collect::<Vec<_>>())
+        .await;
     assert_eq!(desk.tenants("active").await, 2);
     assert_eq!(desk.tenants("refused").await, 2);
 }
@@ -156,7 +181,10 @@ async fn who_writes_too_much_is_told_once_and_what_is_over_is_left_out(db: PgPoo
     let desk = Desk::new(&db, LIMITS).await;
     let many: Vec<_> = (0..25).map(|n| text(&format!("wamid.{n}"), "hi")).collect();
     desk.receive(&many).await;
-    assert_eq!(desk.outcomes().await, outcomes(&[("over_limit", 15), ("waiting", 10)]));
+    assert_eq!(
+        desk.outcomes().await,
+        outcomes(&[("over_limit", 15), ("waiting", 10)])
+    );
     assert_eq!(desk.said().await, [copy::SLOW_DOWN]);
 }
 
@@ -166,7 +194,8 @@ async fn what_is_no_text_gets_one_polite_sentence(db: PgPool) {
     let mut image = text("wamid.1", "");
     image["type"] = json!("image");
     image["image"] = json!({ "id": "7", "mime_type": "image/jpeg" });
-    desk.receive(&[image, text("wamid.2", "   "), text("wamid.3", "and text")]).await;
+    desk.receive(&[image, text("wamid.2", "   "), text("wamid.3", "and text")])
+        .await;
     let expected = [("empty", 1), ("unsupported", 1), ("waiting", 1)];
     assert_eq!(desk.outcomes().await, outcomes(&expected));
     let said = desk.said().await;
@@ -179,7 +208,9 @@ async fn unknown_updates_and_other_numbers_are_finished_and_hold_nobody_up(db: P
     let desk = Desk::new(&db, LIMITS).await;
     assert_eq!(desk.site.receive("rubbish").await, 200);
     let elsewhere = String::from_utf8(webhook(&[text("wamid.0", "hi")])).unwrap();
-    desk.site.receive(elsewhere.replace(super::support::NUMBER, "999")).await;
+    desk.site
+        .receive(elsewhere.replace(super::support::NUMBER, "999"))
+        .await;
     desk.receive(&[text("wamid.1", "hello")]).await;
     let outcome = desk.outcomes().await;
     assert_eq!(outcome, outcomes(&[("unknown_line", 2), ("waiting", 1)]));

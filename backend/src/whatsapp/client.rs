@@ -9,12 +9,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::DateTime;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::event::Sender;
 use super::failure::{Class, SendError};
+use crate::clock::Clock;
 
 /// Covers name, TCP and TLS. Under `REQUEST_TIMEOUT`, so that a dead network is told apart from a
 /// slow answer: only the first proves that nothing was sent.
@@ -157,6 +159,7 @@ impl Client {
             .send()
             .await;
         let response = sent.map_err(|error| SendError::new(class_of(&error)))?;
+        compare_clocks(&response);
         let status = response.status();
         let retry_after = retry_after(&response);
         let answer: Option<Value> = read(response)
@@ -256,6 +259,19 @@ fn refusal(status: u16, retry_after: Option<Duration>, answer: Option<&Value>) -
         code,
         subcode: number("error_subcode"),
         trace: trace.map(ToOwned::to_owned),
+    }
+}
+
+/// WhatsApp says what time it is with every answer, to the second. A clock of ours that is off breaks
+/// the 24-hour window and receipts' order.
+fn compare_clocks(response: &reqwest::Response) {
+    let theirs = response.headers().get(reqwest::header::DATE);
+    let theirs = theirs
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    if let Some(theirs) = theirs {
+        let ahead = Clock::System.now() - theirs.to_utc();
+        metrics::gauge!("clawkaka_clock_ahead_seconds").set(ahead.as_seconds_f64());
     }
 }
 

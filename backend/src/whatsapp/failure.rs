@@ -78,6 +78,23 @@ impl Class {
         })
     }
 
+    /// For metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Unclear => "unclear",
+            Self::Transient => "transient",
+            Self::PairRate => "pair_rate",
+            Self::Throttled => "throttled",
+            Self::TokenRejected => "token_rejected",
+            Self::WindowClosed => "window_closed",
+            Self::Undeliverable => "undeliverable",
+            Self::Operator => "operator",
+            Self::BadRequest => "bad_request",
+            Self::Spam => "spam",
+        }
+    }
+
     /// Refused with a code we do not know, or with none: the status has to do.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
@@ -90,6 +107,46 @@ impl Class {
             _ => Self::BadRequest,
         }
     }
+}
+
+/// The codes that metrics tell apart: what an operator acts upon differently. Any other is `other`, so
+/// that no answer of WhatsApp's can make a new series.
+const COUNTED: [(i64, &str); 24] = [
+    (0, "0"),
+    (4, "4"),
+    (10, "10"),
+    (100, "100"),
+    (190, "190"),
+    (368, "368"),
+    (80007, "80007"),
+    (130429, "130429"),
+    (130497, "130497"),
+    (131000, "131000"),
+    (131005, "131005"),
+    (131016, "131016"),
+    (131026, "131026"),
+    (131030, "131030"),
+    (131031, "131031"),
+    (131037, "131037"),
+    (131042, "131042"),
+    (131045, "131045"),
+    (131047, "131047"),
+    (131048, "131048"),
+    (131049, "131049"),
+    (131056, "131056"),
+    (131057, "131057"),
+    (133010, "133010"),
+];
+
+/// Counts a send that failed, once, where it is told: by the POST's answer or by a receipt.
+pub fn count(told_by: &'static str, class: Class, code: Option<i64>) {
+    let code = code.map_or("none", |code| {
+        let known = COUNTED.iter().find(|(known, _)| *known == code);
+        known.map_or("other", |(_, text)| text)
+    });
+    metrics::counter!("clawkaka_send_errors_total",
+        "told_by" => told_by, "class" => class.as_str(), "code" => code)
+    .increment(1);
 }
 
 /// A send that did not succeed, as a decision.

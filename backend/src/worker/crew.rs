@@ -9,10 +9,12 @@ use super::{
     deliver::Delivery,
     exchange::{Exchange, Typing},
     listen,
+    measure::Measuring,
     remind::Reminding,
     route::Routing,
     run_loop,
     send::Sending,
+    sweep::Sweeping,
 };
 use crate::{
     clock::Clock,
@@ -79,6 +81,15 @@ pub async fn start(
         worker: lease.id,
         unknown_wait: config.timing.send_unknown_wait,
     });
+    let measuring = Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
+    shutdown.run_forever("measure", measuring.run(shutdown.clone()));
+    let sweeping = Sweeping {
+        db: db.clone(),
+        clock: clock.clone(),
+        lease: lease.clone(),
+        retention: TimeDelta::from_std(config.timing.retention)?,
+    };
+    shutdown.run_forever("sweep", sweeping.run(shutdown.clone()));
     let sandboxes = sandboxes(config, &master, docker, &lease, db);
     sandboxes.run(shutdown);
     let every = config.timing.heartbeat_every;

@@ -7,9 +7,11 @@ pub mod crew;
 pub mod deliver;
 pub mod exchange;
 pub mod listen;
+pub mod measure;
 pub mod remind;
 pub mod route;
 pub mod send;
+pub mod sweep;
 
 use std::{sync::Arc, time::Duration};
 

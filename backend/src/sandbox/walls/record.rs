@@ -87,6 +87,11 @@ impl Record {
         }
     }
 
+    /// When a probe last found the walls to hold; `None` since a fall.
+    pub fn proven_at(&self) -> Option<DateTime<Utc>> {
+        self.proven_at
+    }
+
     pub fn why_fallen(&self) -> Option<&str> {
         self.breach.as_deref().or(self.leak.as_deref())
     }

@@ -37,7 +37,7 @@ use crate::{
     tenant::address,
     whatsapp::{
         client::{self, Accepted, Client, Recipient},
-        failure::SendError,
+        failure::{self, SendError},
     },
     worker::{Progress, run_loop},
 };
@@ -243,7 +243,10 @@ impl Sending {
             attempt: post.attempt,
         }
         .to_string();
+        let begun = Instant::now();
         let answer = self.client.send_text(line, to, text, &callback).await;
+        let outcome = answer.as_ref().map_or("refused", |_| "accepted");
+        metrics::histogram!("clawkaka_send_seconds", "outcome" => outcome).record(begun.elapsed());
         answer.map_err(|error| report(&error))
     }
 
@@ -298,6 +301,7 @@ impl Sending {
 /// The one place that logs why a POST failed: class, code and Meta's trace id.
 fn report(error: &SendError) -> Refusal {
     tracing::warn!("{error}");
+    failure::count("answer", error.class, error.code);
     error.into()
 }
 

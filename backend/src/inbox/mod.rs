@@ -3,6 +3,9 @@
 //! `web` inserts, `worker/route` gives each row an owner or finishes it, `worker/deliver` takes
 //! what waits for a person into a turn and finishes it with the turn.
 
+pub mod figures;
+pub mod forget;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 

@@ -1,0 +1,320 @@
+//! Every metric there is: its name, its unit, what it says, and the label values that are known
+//! beforehand. Begun at start, so that a rule never waits for a first failure to make its series.
+//!
+//! Names and labels are recorded where things happen; `infra/tidy.sh` checks that each is listed in
+//! `infra/monitoring/README.md` too. No label ever names a person, a message or a sandbox.
+
+use metrics::{Label, Unit};
+
+use crate::config::Roles;
+
+/// Who records it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Web,
+    Worker,
+    Broker,
+    Each,
+}
+
+enum Kind {
+    Counter,
+    /// Not begun: nobody has measured yet.
+    Gauge,
+    /// Upper bounds of its buckets.
+    Histogram(&'static [f64]),
+}
+
+struct Metric {
+    name: &'static str,
+    by: By,
+    kind: Kind,
+    unit: Unit,
+    says: &'static str,
+    begins: Begins,
+}
+
+/// With which series it begins.
+#[derive(Clone, Copy)]
+enum Begins {
+    /// The one without labels.
+    Plain,
+    /// One for each of these values of a label.
+    Each(&'static str, &'static [&'static str]),
+    /// It has several labels: [`begin_with_several_labels`].
+    Apart,
+}
+
+const fn counter(name: &'static str, by: By, says: &'static str) -> Metric {
+    let (kind, unit) = (Kind::Counter, Unit::Count);
+    Metric {
+        name,
+        by,
+        kind,
+        unit,
+        says,
+        begins: Begins::Plain,
+    }
+}
+
+const fn gauge(name: &'static str, by: By, unit: Unit, says: &'static str) -> Metric {
+    let kind = Kind::Gauge;
+    Metric {
+        name,
+        by,
+        kind,
+        unit,
+        says,
+        begins: Begins::Plain,
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    by: By,
+    buckets: &'static [f64],
+    says: &'static str,
+) -> Metric {
+    let (kind, unit) = (Kind::Histogram(buckets), Unit::Seconds);
+    Metric {
+        name,
+        by,
+        kind,
+        unit,
+        says,
+        begins: Begins::Plain,
+    }
+}
+
+impl Metric {
+    const fn each(mut self, label: &'static str, values: &'static [&'static str]) -> Self {
+        self.begins = Begins::Each(label, values);
+        self
+    }
+
+    const fn apart(mut self) -> Self {
+        self.begins = Begins::Apart;
+        self
+    }
+
+    fn series(&self) -> Vec<Vec<Label>> {
+        match self.begins {
+            Begins::Plain => vec![Vec::new()],
+            Begins::Each(label, values) => values
+                .iter()
+                .map(|value| vec![Label::from_static_parts(label, value)])
+                .collect(),
+            Begins::Apart => Vec::new(),
+        }
+    }
+}
+
+/// A webhook: Meta wants a median of 250 ms, we of a few.
+const MOMENTS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
+];
+/// A call over the network, up to its time-out.
+const CALLS: &[f64] = &[0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0];
+/// Waking and dialling: a tenth of a second from a pause, seconds for a boot, minutes in a crowd.
+const WAKES: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0,
+];
+/// What a person waits for, up to the deadline of a turn.
+const TURNS: &[f64] = &[
+    0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 900.0,
+];
+
+const CLASSES: &[&str] = &[
+    "not_connected",
+    "unclear",
+    "transient",
+    "pair_rate",
+    "throttled",
+    "token_rejected",
+    "window_closed",
+    "undeliverable",
+    "operator",
+    "bad_request",
+    "spam",
+];
+
+// A table: one metric, one or two lines.
+#[rustfmt::skip]
+const METRICS: &[Metric] = &[
+    // Each role.
+    gauge("clawkaka_build_info", By::Each, Unit::Count, "1; the label is the version."),
+    gauge("clawkaka_role_running", By::Each, Unit::Count, "1 for each role that this process plays."),
+    gauge("clawkaka_pool_connections", By::Each, Unit::Count,
+        "Connections to Postgres, by state, at the time of the scrape."),
+    // Web.
+    histogram("clawkaka_webhook_seconds", By::Web, MOMENTS, "Time to answer a webhook, by outcome.")
+        .each("outcome", &["stored", "refused", "failed"]),
+    counter("clawkaka_webhook_forged_total", By::Web, "Webhooks whose signature does not match."),
+    counter("clawkaka_webhook_updates_total", By::Web, "Updates in authentic webhooks, repeats included."),
+    counter("clawkaka_webhook_stored_total", By::Web, "Updates that were new and are stored."),
+    // Worker: is it at work?
+    gauge("clawkaka_lease_held", By::Worker, Unit::Count, "1 while this process holds the worker's lease."),
+    gauge("clawkaka_postgres_up", By::Worker, Unit::Count, "1 while Postgres answers the worker."),
+    gauge("clawkaka_measured_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When the tables were last measured, since 1970."),
+    gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a web process last said that it is alive, since 1970."),
+    counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
+        .each("station", &["route", "deliver", "remind", "send", "measure", "sweep"]),
+    // Worker: is anybody waiting?
+    gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
+    gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
+    gauge("clawkaka_turns_active", By::Worker, Unit::Count, "Turns under way."),
+    gauge("clawkaka_turn_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest active turn; 0 without any."),
+    gauge("clawkaka_outbox_rows", By::Worker, Unit::Count, "Open rows of the outbox, by state."),
+    gauge("clawkaka_outbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
+    // Worker: how long does it take, and how does it end?
+    counter("clawkaka_routed_total", By::Worker, "Updates routed, by outcome.")
+        .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "rekeyed", "unknown",
+            "unknown_line"]),
+    histogram("clawkaka_turn_seconds", By::Worker, TURNS,
+        "Time from a turn's start to its end, by trigger and outcome.").apart(),
+    histogram("clawkaka_answer_seconds", By::Worker, TURNS,
+        "Time from a person's message to the acceptance of its first answer by WhatsApp."),
+    counter("clawkaka_turns_total", By::Worker, "Turns ended: answered, silent, or why they were buried.")
+        .each("outcome", &["answered", "silent", "gave_way", "model_failed", "deadline", "sandbox_not_ready", "no_answer",
+            "kills_workers"]),
+    counter("clawkaka_heartbeats_total", By::Worker, "Heartbeats that were due: fired, or why they were left out.")
+        .each("outcome", &["fired", "missed", "not_active", "window_closed", "quiet_hours", "nothing_to_wake_for", "busy",
+            "day_cap", "budget_spent"]),
+    counter("clawkaka_messages_late_total", By::Worker, "Messages that came when no turn waited for them."),
+    counter("clawkaka_asked_again_total", By::Worker, "Times an agent was asked again."),
+    counter("clawkaka_sessions_tombstoned_total", By::Worker,
+        "Conversations that an agent gave up; a fresh one began."),
+    counter("clawkaka_messages_cut_total", By::Worker, "Messages beyond a turn's limit, left out."),
+    counter("clawkaka_typing_errors_total", By::Worker, "Typing signs that could not be shown."),
+    // Worker: sandboxes.
+    gauge("clawkaka_sandboxes", By::Worker, Unit::Count,
+        "Sandboxes by their container's state; missing: wanted and not there yet."),
+    gauge("clawkaka_sandboxes_awake", By::Worker, Unit::Count, "Sandboxes that run or are paused."),
+    histogram("clawkaka_sandbox_wake_seconds", By::Worker, WAKES,
+        "Time from the wish for a sandbox that was not awake to its ready gateway."),
+    histogram("clawkaka_gateway_dial_seconds", By::Worker, WAKES,
+        "Time to be let in by a gateway, its boot included.")
+        .each("outcome", &["let_in", "failed"]),
+    counter("clawkaka_sandbox_steps_total", By::Worker, "Steps of the reconcile loop that were done.")
+        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+    counter("clawkaka_sandbox_failures_total", By::Worker, "Steps of the reconcile loop that failed.")
+        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+    counter("clawkaka_sandbox_broken_total", By::Worker, "Sandboxes whose gateway did not let us in."),
+    gauge("clawkaka_volumes_unknown", By::Worker, Unit::Count, "Volumes without a row; they are kept."),
+    gauge("clawkaka_walls_standing", By::Worker, Unit::Count, "1 while the walls are as they should be and proven."),
+    gauge("clawkaka_walls_fallen", By::Worker, Unit::Count, "1 while the walls are not as they should be, or leak."),
+    gauge("clawkaka_walls_proven_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a probe last found the walls to hold, since 1970; 0 since a fall."),
+    // Worker: sending.
+    histogram("clawkaka_send_seconds", By::Worker, CALLS, "Time of a POST of a message to WhatsApp, by outcome.")
+        .each("outcome", &["accepted", "refused"]),
+    counter("clawkaka_sends_total", By::Worker, "What became of a send.")
+        .each("outcome", &["accepted", "retry", "unknown", "held", "failed", "expired", "no_address",
+            "settled_by_receipt"]),
+    counter("clawkaka_send_errors_total", By::Worker,
+        "Sends that WhatsApp refused or that did not get through, by class, code and who told.").apart(),
+    counter("clawkaka_send_resent_total", By::Worker,
+        "Sends repeated because no receipt came: the one case of a double."),
+    counter("clawkaka_send_over_limit_total", By::Worker,
+        "Messages put off because a person had too many in an hour."),
+    counter("clawkaka_receipts_total", By::Worker, "Receipts of WhatsApp, repeats not counted.")
+        .each("status", &["sent", "delivered", "read", "played", "failed"]),
+    gauge("clawkaka_lines_blocked", By::Worker, Unit::Count, "Lines that send nothing now, by reason."),
+    counter("clawkaka_line_blocked_total", By::Worker, "Times a line was blocked, by reason.")
+        .each("why", &["token", "operator", "throttled"]),
+    gauge("clawkaka_clock_ahead_seconds", By::Worker, Unit::Seconds,
+        "How far our clock is ahead of WhatsApp's, which counts whole seconds."),
+    // Worker: the machine, and what is kept.
+    gauge("clawkaka_disk_free_bytes", By::Worker, Unit::Bytes, "Free where Docker keeps its data."),
+    gauge("clawkaka_disk_size_bytes", By::Worker, Unit::Bytes, "All there is of it."),
+    gauge("clawkaka_disk_free_inodes", By::Worker, Unit::Count, "Free inodes where Docker keeps its data."),
+    gauge("clawkaka_disk_size_inodes", By::Worker, Unit::Count, "All inodes of it; 0 where they are not counted."),
+    counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
+        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
+    gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a sweep last came to its end, since 1970."),
+    gauge("clawkaka_tokens_used", By::Worker, Unit::Count, "Tokens of the last 24 hours, all people together."),
+    // Broker.
+    gauge("clawkaka_tokens_limit", By::Broker, Unit::Count, "Tokens that all people together may use in 24 hours."),
+    histogram("clawkaka_broker_call_seconds", By::Broker, TURNS, "Time of a call of the model, its stream included."),
+    counter("clawkaka_broker_calls_total", By::Broker, "Calls of the model, by outcome.")
+        .each("outcome", &["answered", "broken", "hung_up", "upstream", "upstream_refuses_us",
+            "upstream_unreachable", "upstream_timed_out"]),
+    counter("clawkaka_broker_refusals_total", By::Broker, "Calls that were refused, by reason.")
+        .each("reason", &["unknown_caller", "not_allowed", "too_many_at_once", "calls_per_turn", "tenant_day", "day",
+            "upstream", "upstream_refuses_us", "upstream_unreachable", "upstream_timed_out", "internal",
+            "connections"]),
+    counter("clawkaka_broker_tokens_total", By::Broker, "Tokens that were paid for."),
+];
+
+/// The buckets of every histogram.
+pub fn buckets() -> impl Iterator<Item = (&'static str, &'static [f64])> {
+    METRICS.iter().filter_map(|metric| match metric.kind {
+        Kind::Histogram(buckets) => Some((metric.name, buckets)),
+        _ => None,
+    })
+}
+
+/// Describes what these roles record and begins it.
+pub fn begin(roles: Roles) {
+    for metric in METRICS.iter().filter(|metric| is_of(metric.by, roles)) {
+        let Metric {
+            name, unit, says, ..
+        } = *metric;
+        match metric.kind {
+            Kind::Counter => {
+                metrics::describe_counter!(name, unit, says);
+                for labels in metric.series() {
+                    metrics::counter!(name, labels).increment(0);
+                }
+            }
+            Kind::Gauge => metrics::describe_gauge!(name, unit, says),
+            Kind::Histogram(_) => {
+                metrics::describe_histogram!(name, unit, says);
+                for labels in metric.series() {
+                    drop(metrics::histogram!(name, labels));
+                }
+            }
+        }
+    }
+    begin_with_several_labels(roles);
+    metrics::gauge!("clawkaka_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+    let playing = [
+        ("web", roles.web),
+        ("worker", roles.worker),
+        ("broker", roles.broker),
+    ];
+    for (role, plays) in playing {
+        if plays {
+            metrics::gauge!("clawkaka_role_running", "role" => role).set(1);
+        }
+    }
+}
+
+fn begin_with_several_labels(roles: Roles) {
+    if !roles.worker {
+        return;
+    }
+    for class in CLASSES {
+        for told_by in ["answer", "receipt"] {
+            metrics::counter!("clawkaka_send_errors_total",
+                "told_by" => told_by, "class" => *class, "code" => "none")
+            .increment(0);
+        }
+    }
+    drop(metrics::histogram!("clawkaka_turn_seconds",
+        "trigger" => "message", "outcome" => "answered"));
+    // A process that stands by measures nothing.
+    metrics::gauge!("clawkaka_lease_held").set(0);
+}
+
+fn is_of(by: By, roles: Roles) -> bool {
+    match by {
+        By::Web => roles.web,
+        By::Worker => roles.worker,
+        By::Broker => roles.broker,
+        By::Each => true,
+    }
+}
