@@ -160,10 +160,11 @@ export function chatOf(person, on) {
 
   function grow() {
     input.style.height = 'auto';
-    input.style.height = `${input.scrollHeight}px`;
+    const borders = input.offsetHeight - input.clientHeight;
+    input.style.height = `${input.scrollHeight + borders}px`;
   }
 
-  return { node, show, setTyping, setConnected, toEnd, focus: () => input.focus() };
+  return { node, show, setTyping, setConnected, focusInput: () => input.focus(), focusLog: () => log.focus() };
 }
 
 function emptyState(name, send) {

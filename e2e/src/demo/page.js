@@ -59,6 +59,12 @@ function take({ people, messages }) {
   show();
 }
 
+function news(changed) {
+  // Whoever goes on has understood what the strip said.
+  if (changed.messages.some((one) => one.side === 'person')) world.restarted = false;
+  take(changed);
+}
+
 function hello(greeting) {
   const restarted = world.run !== null && world.run !== greeting.run;
   if (restarted) {
@@ -160,7 +166,9 @@ function choose(key) {
     }
   }
   show();
-  if (!NARROW.matches || !matchMedia('(pointer: coarse)').matches) chats.get(key)?.focus();
+  // A keyboard on the glass would cover what there is to read.
+  if (matchMedia('(pointer: coarse)').matches) chats.get(key)?.focusLog();
+  else chats.get(key)?.focusInput();
 }
 
 function close(key) {
@@ -218,4 +226,4 @@ addEventListener('hashchange', show);
 addEventListener('resize', show);
 document.addEventListener('visibilitychange', show);
 show();
-listen({ hello, news: take, lost });
+listen({ hello, news, lost });

@@ -16,7 +16,9 @@ use super::{
 /// With everything that WhatsApp shows differently.
 const ANSWER: &str = "Of course! Here is a plan for **Saturday**:\n\n1. Breakfast at the market\n2. \
                       A walk along the river\n3. *Long* nap\n\n> You said: nothing before nine.\n\n\
-                      Shall I note it down? {marks}";
+                      Shall I note it down?";
+/// What the scripted model says to anything else.
+const NOTED: &str = "I have made a note of it and am on it!";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_talk_with_the_real_product_in_a_browser() -> anyhow::Result<()> {
@@ -31,6 +33,7 @@ async fn people_talk_with_the_real_product_in_a_browser() -> anyhow::Result<()> 
 
     a_first_sentence_is_answered(&product, &browser, &album).await?;
     each_gets_their_own_answer(&product, &browser, &album).await?;
+    a_newcomer_is_added(&browser, &album).await?;
     while_the_product_is_away_messages_wait(&mut product, &browser, &album).await?;
     for width in [320, 390, 1280] {
         browser.size(width, 800).await?;
@@ -93,42 +96,63 @@ async fn each_gets_their_own_answer(
     album: &Album,
 ) -> anyhow::Result<()> {
     product.model.clear_program();
-    product.model.program(Rule::text(ANSWER).when("#mark-plan"));
-    let hostile = "<img src=x onerror=alert(1)> and *bold* #mark-markup";
-    browser.write(BEN, hostile).await?;
+    product.model.program(Rule::text(ANSWER).when("Saturday"));
     browser
-        .write(ANA, "Plan my _Saturday_, please! #mark-plan")
+        .click(&format!("{} .empty li:nth-child(2) button", chat(BEN)))
+        .await?;
+    browser.write(ANA, "Plan my _Saturday_, please!").await?;
+    browser
+        .reads(&format!("{} .theirs", chat(BEN)), NOTED)
         .await?;
     browser
-        .reads(
-            &format!("{} .own", chat(BEN)),
-            "<img src=x onerror=alert(1)> and bold",
-        )
+        .reads(&format!("{} .theirs", chat(ANA)), "Shall I note it down?")
         .await?;
-    browser
-        .reads(&format!("{} .theirs", chat(BEN)), "#mark-markup")
-        .await?;
-    browser
-        .reads(&format!("{} .theirs", chat(ANA)), "#mark-plan")
-        .await?;
-    let all = "document.querySelector";
-    let made = |person: &str, what: &str| {
-        format!(
-            "!!{all}({})",
-            json!(format!("{} .theirs {what}", chat(person)))
-        )
-    };
-    assert_eq!(browser.look(&made(ANA, "strong")).await?, true);
-    assert_eq!(browser.look(&made(ANA, "ol li:nth-child(3)")).await?, true);
-    assert_eq!(
-        browser.look(&format!("{all}('.log img')")).await?,
-        serde_json::Value::Null
-    );
-    for (person, other) in [(ANA, "#mark-markup"), (BEN, "#mark-plan")] {
+    for what in ["strong", "ol li:nth-child(3) em", "blockquote"] {
+        let made = json!(format!("{} .theirs {what}", chat(ANA)));
+        browser
+            .until(&format!("document.querySelector({made})"))
+            .await?;
+    }
+    for (person, other) in [(ANA, "birthday"), (BEN, "Saturday")] {
         let shown = browser.text(&format!("{} .log", chat(person))).await?;
         anyhow::ensure!(!shown.contains(other), "{person} sees {other}: {shown}");
     }
-    album.page(browser, "3-two-people").await
+    album.page(browser, "3-two-people").await?;
+
+    let hostile = "<img src=x onerror=alert(1)> and *bold*";
+    browser.write(BEN, hostile).await?;
+    let shown = "<img src=x onerror=alert(1)> and bold";
+    browser.reads(&format!("{} .own", chat(BEN)), shown).await?;
+    browser
+        .until(&format!("{} === 2", count(BEN, NOTED)))
+        .await?;
+    let images = browser
+        .look("document.querySelectorAll('.log img').length")
+        .await?;
+    anyhow::ensure!(images == 0, "{images} images were made of text");
+    Ok(())
+}
+
+/// How many bubbles of the assistant say this to a person.
+fn count(person: &str, text: &str) -> String {
+    let theirs = json!(format!("{} .theirs .text", chat(person)));
+    let text = json!(text);
+    format!(
+        "[...document.querySelectorAll({theirs})].filter((one) => one.innerText.includes({text})).length"
+    )
+}
+
+async fn a_newcomer_is_added(browser: &Browser, album: &Album) -> anyhow::Result<()> {
+    browser.click("#add").await?;
+    browser
+        .until("document.activeElement.name === 'name'")
+        .await?;
+    browser.keys("Chiara").await?;
+    album.page(browser, "4-newcomer").await?;
+    browser.click("dialog .strong").await?;
+    browser
+        .reads(&chat("15550003"), "You are Chiara. Say something!")
+        .await
 }
 
 async fn while_the_product_is_away_messages_wait(
@@ -138,25 +162,21 @@ async fn while_the_product_is_away_messages_wait(
 ) -> anyhow::Result<()> {
     product.settled().await?;
     product.stop().await?;
-    browser.write(ANA, "Are you there? #mark-away").await?;
+    browser.write(ANA, "Are you there?").await?;
     let trouble = format!("{} .trouble", chat(ANA));
-    browser
-        .reads(
-            &trouble,
-            "Not delivered yet (the assistant cannot be reached), retrying…",
-        )
-        .await?;
-    album.page(browser, "4-not-delivered").await?;
+    let sentence = "Not delivered yet (the assistant cannot be reached), retrying…";
+    browser.reads(&trouble, sentence).await?;
+    album.page(browser, "5-not-delivered").await?;
     product.start_again().await?;
     browser
-        .reads(&format!("{} .theirs", chat(ANA)), "#mark-away")
+        .until(&format!("{} === 1", count(ANA, NOTED)))
         .await?;
-    browser
-        .until("[...document.querySelectorAll('.trouble')].every((one) => one.hidden)")
-        .await?;
-    let ana = product.whatsapp.read(|state| state.person_at(ANA));
+    let all = "[...document.querySelectorAll('.trouble')].every((one) => one.hidden)";
+    browser.until(all).await?;
     product.settled().await?;
-    product.exactly_one_answer(&ana, "#mark-away")
+    let answers = browser.look(&count(ANA, NOTED)).await?;
+    anyhow::ensure!(answers == 1, "{answers} answers");
+    album.page(browser, "6-delivered-after-all").await
 }
 
 /// Pictures for whoever judges how it looks.
