@@ -39,7 +39,8 @@ export function formatted(text) {
 
 /** The text alone on one line, for a list of conversations. */
 export function plain(text) {
-  return formatted(text).textContent.replace(/\s+/g, ' ').trim();
+  const parts = [...formatted(text).querySelectorAll('.line, li, blockquote > div')];
+  return parts.map((part) => part.textContent).join(' ').replace(/\s+/g, ' ').trim();
 }
 
 /** Lines, each a row of pieces: strings, and {mono} that may reach over several lines. */

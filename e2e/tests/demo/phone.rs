@@ -30,12 +30,12 @@ async fn what_is_not_on_the_screen_stays_unread_until_it_is() -> anyhow::Result<
     browser.click(&format!("{} .back", chat(ANA))).await?;
     browser.until("!document.querySelector('.chat')").await?;
 
-    for text in ["One", "Two"] {
+    for text in ["One", "Two:\n- *three*"] {
         call(&simulators, &text_to(ANA, text)).await?;
     }
     let row = format!(".person[data-person='{ANA}']");
     browser.reads(&format!("{row} .count"), "2").await?;
-    browser.reads(&format!("{row} .last"), "Two").await?;
+    browser.reads(&format!("{row} .last"), "Two: three").await?;
     assert_eq!(
         browser.look("document.title").await?,
         "(2) Talk to Clawkaka"
@@ -53,7 +53,7 @@ async fn what_is_not_on_the_screen_stays_unread_until_it_is() -> anyhow::Result<
 
     browser.click(&row).await?;
     browser
-        .reads(&format!("{} .theirs", chat(ANA)), "Two")
+        .reads(&format!("{} .theirs", chat(ANA)), "three")
         .await?;
     ticks(Ticks::Read).await?;
     browser.back().await?;
