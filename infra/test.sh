@@ -189,6 +189,7 @@ walls() {
 
 end_to_end() {
   use_image
+  need_chromium
   cargo test --locked --workspace --test '*'
 }
 

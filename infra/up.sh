@@ -98,9 +98,12 @@ start_serve() {
 }
 
 introduce() {
-  local write_again named=''
+  local write_again named='' page=''
   if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
   if [[ $SIMULATED_WHATSAPP == yes ]]; then
+    page="
+  talk to it     $(control)/ in a browser, as on a phone
+                 (from another machine first: ssh -L $SIM_CONTROL_PORT:127.0.0.1:$SIM_CONTROL_PORT root@<this machine>)"
     headline "A first message"
     first_message "Hello! Who are you?"
     write_again="curl -fsS $(control)/say -H 'content-type: application/json' -d '{\"person\": \"$FIRST_PERSON\", \"text\": \"Hi\"}'
@@ -111,7 +114,7 @@ introduce() {
   fi
   cat <<END
 
-Where to look next
+Where to look next$page
   write again    $write_again
   log            tail -f $LOGS/serve.log
   health         curl http://127.0.0.1:$PORT/readyz; curl http://127.0.0.1:$WORKER_HEALTH_PORT/readyz

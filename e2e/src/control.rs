@@ -1,7 +1,8 @@
 //! The simulators over HTTP, for shell scripts and for tests in other processes.
 //!
 //! A thin layer: every route does what a method of [`Whatsapp`], [`Model`] or [`Gates`] does, and
-//! every body is one of their plain values as JSON. `clawkaka-sim --help` has the list.
+//! every body is one of their plain values as JSON. `clawkaka-sim --help` has the list. The page
+//! for people, under `/`, is in `demo/`.
 
 use std::time::Duration;
 
@@ -10,15 +11,17 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Query, State},
     http::StatusCode,
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
-    Gates, Model, Person, Then, Whatsapp,
+    Gates, Model, Person, Then, Whatsapp, demo,
     model::Rule,
     server::Server,
     whatsapp::{FaultRule, Message, PairRate, ReceiptRule, Signature},
@@ -35,6 +38,8 @@ pub struct Steering {
     pub whatsapp: Whatsapp,
     pub model: Model,
     pub gates: Gates,
+    /// Which run of the simulators this is.
+    pub run: Uuid,
 }
 
 /// A number alone is a whole person; an object is exactly what it says.
@@ -133,7 +138,9 @@ pub async fn start(
         .route("/release", post(release))
         .route("/refuse", post(refuse))
         .route("/accept", post(accept))
+        .merge(demo::routes(&steering))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(demo::guard))
         .with_state(steering.clone());
     let server = Server::start(port, router, stop).await?;
     Ok(server.url())

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod control;
 pub mod crowd;
+mod demo;
 pub mod docker;
 pub mod gate;
 pub mod kill;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 pub use gate::{Gates, Then};
 pub use model::Model;
@@ -67,12 +69,13 @@ impl Simulators {
         })
     }
 
-    /// Opens the control API on loopback and returns its address.
+    /// Opens the control API, with the demonstration page, on loopback and returns its address.
     pub async fn start_control(&self, port: u16) -> anyhow::Result<String> {
         let steering = control::Steering {
             whatsapp: self.whatsapp.clone(),
             model: self.model.clone(),
             gates: self.gates.clone(),
+            run: Uuid::new_v4(),
         };
         control::start(steering, port, self.stop.clone())
             .await

@@ -61,7 +61,7 @@ pub struct Product {
     /// Whether the story ended well; if not, whoever reads of it needs the log.
     finished: bool,
     /// Held up for as long as the product runs.
-    _simulators: Simulators,
+    simulators: Simulators,
 }
 
 impl Product {
@@ -123,7 +123,7 @@ impl Product {
             settings: all,
             process: None,
             finished: false,
-            _simulators: simulators,
+            simulators,
         };
         for (name, value) in settings {
             product.set(name, value);
@@ -224,6 +224,11 @@ impl Product {
             }
         }
         Ok(())
+    }
+
+    /// Opens the demonstration page and returns its address.
+    pub async fn page(&self) -> anyhow::Result<String> {
+        self.simulators.start_control(0).await
     }
 
     // What stories look at.

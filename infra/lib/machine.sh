@@ -47,6 +47,15 @@ need_tools() {
   [[ -f /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
 }
 
+# The browser of the end-to-end tests. Ubuntu names the packages differently.
+need_chromium() {
+  local driver=chromium-driver browser=chromium
+  if ! apt-cache show chromium-driver >/dev/null 2>&1 && apt-cache show chromium-chromedriver >/dev/null 2>&1; then
+    driver=chromium-chromedriver browser=chromium-browser
+  fi
+  need_packages "$browser:$browser" "chromedriver:$driver"
+}
+
 # A toolchain that is new enough stays as it is.
 need_rust() {
   local wanted have

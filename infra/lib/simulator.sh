@@ -5,7 +5,10 @@ readonly FIRST_PERSON=15550001
 
 start_simulator() {
   local program=$ROOT/target/release/clawkaka-sim now
-  now=$(sha256sum "$program" | cut -d ' ' -f 1)-$(simulator_ports | sha256sum)-$PORT
+  local real_model=()
+  # The page says whose answers it shows.
+  if [[ $SIMULATED_MODEL == no ]]; then real_model=(--real-model "${LLM_MODEL:-of your choice}"); fi
+  now=$(sha256sum "$program" | cut -d ' ' -f 1)-$(simulator_ports | sha256sum)-$PORT${real_model[*]:+-${real_model[*]}}
   if is_current simulator "$now"; then
     say "The simulator runs"
     return
@@ -16,7 +19,7 @@ start_simulator() {
   start simulator "$program" --whatsapp-port "$SIM_WHATSAPP_PORT" --model-port "$SIM_MODEL_PORT" \
     --control-port "$SIM_CONTROL_PORT" --webhook-url "http://127.0.0.1:$PORT/whatsapp/webhook" \
     --app-secret-file "$STATE/run/app-secret" --access-token-file "$STATE/run/access-token" \
-    --phone-number-id "$WHATSAPP_SENDER_PHONE_NUMBER_ID" --model-key-file "$STATE/run/model-key"
+    --phone-number-id "$WHATSAPP_SENDER_PHONE_NUMBER_ID" --model-key-file "$STATE/run/model-key" "${real_model[@]}"
   wait_until_ready simulator "$(control)/healthz" "the simulator" 20
   remember simulator "$now"
 }

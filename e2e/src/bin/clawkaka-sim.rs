@@ -21,7 +21,8 @@ const MANUAL: &str = include_str!("clawkaka-sim.txt");
 ///
 /// Three servers on loopback: the Graph API that the product sends through, an OpenAI-compatible
 /// model for its broker, and the control API that scripts use to be a person, to see what that
-/// person sees, and to make things fail. Without secrets of your own, the product's settings are
+/// person sees, and to make things fail. The control API's address opened in a browser is a page
+/// on which anybody chats with the product as on a phone. Without secrets of your own, the product's settings are
 /// simulated-app-secret, simulated-access-token and simulated-model-key.
 #[derive(Parser)]
 #[command(version, after_long_help = MANUAL)]
@@ -73,6 +74,10 @@ struct Options {
     /// The same key, read from a file
     #[arg(long, value_name = "FILE")]
     model_key_file: Option<PathBuf>,
+
+    /// The real model that the product asks instead of this one; the page says so
+    #[arg(long, value_name = "NAME")]
+    real_model: Option<String>,
 
     /// For how many seconds a webhook that is not answered with 200 is posted again
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
@@ -126,6 +131,7 @@ impl Options {
         let model = model::Settings {
             port: self.model_port,
             key: secret(self.model_key, self.model_key_file, usual.key)?,
+            real: self.real_model,
         };
         Ok((whatsapp, model))
     }

@@ -36,6 +36,8 @@ pub struct Settings {
     /// 0 takes a free one.
     pub port: u16,
     pub key: String,
+    /// The model that the product asks instead of this one, for the page to tell.
+    pub real: Option<String>,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
         Self {
             port: 0,
             key: "simulated-model-key".to_owned(),
+            real: None,
         }
     }
 }

@@ -197,7 +197,8 @@ impl Program {
         Some(self.faults[at].fault.clone())
     }
 
-    pub fn receipts_for(&mut self, person: &Person) -> Vec<Receipt> {
+    /// What follows a message. A phone that somebody holds does not read by itself.
+    pub fn receipts_for(&mut self, person: &Person, in_hand: bool) -> Vec<Receipt> {
         if self.closed_windows.iter().any(|closed| closed.is(person)) {
             return vec![Receipt::failed(131047)];
         }
@@ -210,7 +211,10 @@ impl Program {
                 spend(&mut rule.times);
                 rule.receipts.clone()
             }
-            None => Receipt::usual(),
+            None => Receipt::usual()
+                .into_iter()
+                .filter(|receipt| !in_hand || receipt.status != Ticks::Read)
+                .collect(),
         }
     }
 }

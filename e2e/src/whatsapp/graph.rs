@@ -218,7 +218,8 @@ fn take_message(sim: &Arc<Inner>, call: usize, to: &str) -> Result<Response, Gra
                 return;
             }
         }
-        let receipts = state.program.receipts_for(&person);
+        let in_hand = state.is_in_hand(&person);
+        let receipts = state.program.receipts_for(&person, in_hand);
         let reaches = if receipts.iter().any(fails) {
             Ticks::Failed
         } else {

@@ -11,6 +11,7 @@ mod error;
 mod fault;
 mod graph;
 mod person;
+mod phone;
 mod receipt;
 mod request;
 mod state;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fault::{Fault, FaultRule, On, PairRate, Receipt, ReceiptRule};
 pub use person::Person;
+pub use phone::Phone;
 pub use request::MAX_TEXT;
 pub use state::{Attempt, Bubble, Call, CallKind, Delivery, End, Side, State, Ticks, Typing};
 pub use webhook::{Message, SIGNATURE_HEADER, escaped, signature};
@@ -212,7 +214,8 @@ impl Whatsapp {
         self.inner.hear(body);
         let (delivery, mut status) = webhook::deliver(&self.inner, body).await;
         if status != Some(200) {
-            status = webhook::retry(&self.inner, delivery, body).await;
+            let lasts = self.inner.settings.retry_for;
+            status = webhook::retry(&self.inner, delivery, body, lasts).await;
         }
         self.inner.note_answer(body, status);
         status
@@ -342,10 +345,12 @@ impl Inner {
     }
 
     fn begin_delivery(&self, body: &[u8]) -> usize {
+        let tells = webhook::messages_in(body);
+        let tells = tells.into_iter().map(|(_, wamid, _)| wamid).collect();
         let body = String::from_utf8_lossy(body).into_owned();
         let mut number = 0;
         self.state
-            .send_modify(|state| number = state.begin_delivery(body));
+            .send_modify(|state| number = state.begin_delivery(body, tells));
         number
     }
 

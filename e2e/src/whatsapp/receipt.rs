@@ -47,7 +47,10 @@ async fn send(sim: &Arc<Inner>, sent: &Sent, receipt: &Receipt) {
     for (delivery, status) in join_all(copies).await {
         if status != Some(200) {
             let (sim_for_task, body) = (sim.clone(), body.clone());
-            sim.spawn(async move { webhook::retry(&sim_for_task, delivery, &body).await });
+            sim.spawn(async move {
+                let lasts = sim_for_task.settings.retry_for;
+                webhook::retry(&sim_for_task, delivery, &body, lasts).await
+            });
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     fault::Program,
     person::{Person, is_user_id},
+    phone::Phone,
 };
 
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct State {
     pub typing: Vec<Typing>,
     /// Everybody who ever wrote, the latest last.
     pub people: Vec<Person>,
+    /// The phones on the demonstration page.
+    pub phones: Vec<Phone>,
     pub(crate) program: Program,
 }
 
@@ -110,7 +113,11 @@ pub struct Typing {
 pub struct Delivery {
     pub number: usize,
     pub body: String,
+    /// The ids of the messages in it.
+    pub tells: Vec<String>,
     pub attempts: Vec<Attempt>,
+    /// Whether it is posted again as long as it is not taken.
+    pub retrying: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -252,12 +259,14 @@ impl State {
         }
     }
 
-    pub(crate) fn begin_delivery(&mut self, body: String) -> usize {
+    pub(crate) fn begin_delivery(&mut self, body: String, tells: Vec<String>) -> usize {
         let number = self.deliveries.len();
         self.deliveries.push(Delivery {
             number,
             body,
+            tells,
             attempts: Vec::new(),
+            retrying: false,
         });
         number
     }

@@ -225,9 +225,14 @@ pub fn signature(app_secret: &str, body: &[u8]) -> String {
 }
 
 pub(crate) fn new_wamid() -> String {
+    wamid_of(Uuid::new_v4())
+}
+
+/// The message id that belongs to a uuid.
+pub(crate) fn wamid_of(uuid: Uuid) -> String {
     use base64::Engine as _;
     let mut id = vec![0x1d, 0x06, 0x40, 0xfb];
-    id.extend_from_slice(Uuid::new_v4().as_bytes());
+    id.extend_from_slice(uuid.as_bytes());
     format!(
         "wamid.{}",
         base64::engine::general_purpose::STANDARD.encode(id)
@@ -272,16 +277,23 @@ pub(crate) async fn post(
 /// Posts a body for the first time; [`retry`] goes on where that is not answered with 200.
 pub(crate) async fn deliver(sim: &Inner, body: &[u8]) -> (usize, Option<u16>) {
     let delivery = sim.begin_delivery(body);
+    sim.state
+        .send_modify(|state| state.deliveries[delivery].retrying = true);
     let signature = signature(&sim.settings.app_secret, body);
     (delivery, post(sim, delivery, body, Some(&signature)).await)
 }
 
-/// Posts a body again until it is answered with 200, as Meta does, but gives up after `retry_for`.
-pub(crate) async fn retry(sim: &Inner, delivery: usize, body: &[u8]) -> Option<u16> {
+/// Posts a body again until it is answered with 200, as Meta does, but gives up after `lasts`.
+pub(crate) async fn retry(
+    sim: &Inner,
+    delivery: usize,
+    body: &[u8],
+    lasts: Duration,
+) -> Option<u16> {
     let signature = signature(&sim.settings.app_secret, body);
     let (started, mut pause) = (Instant::now(), FIRST_RETRY);
     let mut status = None;
-    while started.elapsed() + pause <= sim.settings.retry_for {
+    while started.elapsed() + pause <= lasts {
         tokio::time::sleep(pause).await;
         status = post(sim, delivery, body, Some(&signature)).await;
         if status == Some(200) {
@@ -289,5 +301,7 @@ pub(crate) async fn retry(sim: &Inner, delivery: usize, body: &[u8]) -> Option<u
         }
         pause = (pause * 2).min(SLOWEST_RETRY);
     }
+    sim.state
+        .send_modify(|state| state.deliveries[delivery].retrying = false);
     status
 }
