@@ -160,7 +160,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "send", "measure", "sweep"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),

@@ -6,8 +6,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{
-    deliver::Delivery, exchange::Exchange, measure::Measuring, route::Routing, run_loop,
-    send::Sending, sweep::Sweeping, typing::Typing,
+    deliver::Delivery, exchange::Exchange, route::Routing, run_loop, send::Sending, typing::Typing,
 };
 use crate::{
     clock::Clock,
@@ -72,9 +71,10 @@ pub async fn start(
         worker: lease.id,
         unknown_wait: config.timing.send_unknown_wait,
     });
-    let measuring = Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
+    let measuring =
+        super::measure::Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
     shutdown.run_forever("measure", measuring.run(shutdown.clone()));
-    let sweeping = Sweeping {
+    let sweeping = super::sweep::Sweeping {
         db: db.clone(),
         clock: clock.clone(),
         lease: lease.clone(),
