@@ -124,6 +124,17 @@ const TURNS: &[f64] = &[
     0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 900.0,
 ];
 
+/// How a turn ends.
+const OUTCOMES: &[&str] = &[
+    "answered",
+    "silent",
+    "model_failed",
+    "deadline",
+    "sandbox_not_ready",
+    "no_answer",
+    "kills_workers",
+];
+/// How a send fails.
 const CLASSES: &[&str] = &[
     "not_connected",
     "unclear",
@@ -177,8 +188,7 @@ const METRICS: &[Metric] = &[
     histogram("clawkaka_answer_seconds", By::Worker, TURNS,
         "Time from a person's message to the acceptance of its first answer by WhatsApp."),
     counter("clawkaka_turns_total", By::Worker, "Turns ended: answered, silent, or why they were buried.")
-        .each("outcome", &["answered", "silent", "model_failed", "deadline", "sandbox_not_ready", "no_answer",
-            "kills_workers"]),
+        .each("outcome", OUTCOMES),
     counter("clawkaka_asked_again_total", By::Worker, "Times an agent was asked again."),
     counter("clawkaka_sessions_tombstoned_total", By::Worker,
         "Conversations that an agent gave up; a fresh one began."),
@@ -300,8 +310,10 @@ fn begin_with_several_labels(roles: Roles) {
             .increment(0);
         }
     }
-    drop(metrics::histogram!("clawkaka_turn_seconds",
-        "trigger" => "message", "outcome" => "answered"));
+    for outcome in OUTCOMES {
+        drop(metrics::histogram!("clawkaka_turn_seconds",
+            "trigger" => "message", "outcome" => *outcome));
+    }
     // A process that stands by measures nothing.
     metrics::gauge!("clawkaka_lease_held").set(0);
 }
