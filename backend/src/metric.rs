@@ -124,6 +124,18 @@ const TURNS: &[f64] = &[
     0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 900.0,
 ];
 
+/// How a turn ends.
+const OUTCOMES: &[&str] = &[
+    "answered",
+    "silent",
+    "gave_way",
+    "model_failed",
+    "deadline",
+    "sandbox_not_ready",
+    "no_answer",
+    "kills_workers",
+];
+/// How a send fails.
 const CLASSES: &[&str] = &[
     "not_connected",
     "unclear",
@@ -160,7 +172,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "remind", "send", "measure", "sweep"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -177,8 +189,7 @@ const METRICS: &[Metric] = &[
     histogram("clawkaka_answer_seconds", By::Worker, TURNS,
         "Time from a person's message to the acceptance of its first answer by WhatsApp."),
     counter("clawkaka_turns_total", By::Worker, "Turns ended: answered, silent, or why they were buried.")
-        .each("outcome", &["answered", "silent", "gave_way", "model_failed", "deadline", "sandbox_not_ready", "no_answer",
-            "kills_workers"]),
+        .each("outcome", OUTCOMES),
     counter("clawkaka_heartbeats_total", By::Worker, "Heartbeats that were due: fired, or why they were left out.")
         .each("outcome", &["fired", "missed", "not_active", "window_closed", "quiet_hours", "nothing_to_wake_for", "busy",
             "day_cap", "budget_spent"]),
@@ -304,8 +315,10 @@ fn begin_with_several_labels(roles: Roles) {
             .increment(0);
         }
     }
-    drop(metrics::histogram!("clawkaka_turn_seconds",
-        "trigger" => "message", "outcome" => "answered"));
+    for outcome in OUTCOMES {
+        drop(metrics::histogram!("clawkaka_turn_seconds",
+            "trigger" => "message", "outcome" => *outcome));
+    }
     // A process that stands by measures nothing.
     metrics::gauge!("clawkaka_lease_held").set(0);
 }

@@ -133,6 +133,71 @@ pub async fn submitted(
     Ok(())
 }
 
+/// How many turns are active, and since when the oldest.
+pub async fn active(db: impl PgExecutor<'_>) -> anyhow::Result<(i64, Option<DateTime<Utc>>)> {
+    let active = sqlx::query!(
+        r#"select count(*) as "count!", min(created_at) as since from turn where state = 'active'"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((active.count, active.since))
+}
+
+/// A turn that is over, for the figures.
+pub struct Ended {
+    pub trigger: String,
+    pub outcome: String,
+    pub seconds: f64,
+}
+
+/// The turns that ended after `from` and not after `to`, at most `limit`.
+pub async fn ended(
+    db: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<Vec<Ended>> {
+    let turns = sqlx::query_as!(
+        Ended,
+        r#"select trigger, coalesce(outcome, '') as "outcome!",
+                  extract(epoch from done_at - created_at)::float8 as "seconds!"
+           from turn where done_at is not null and done_at > $1 and done_at <= $2
+           order by done_at limit $3"#,
+        from,
+        to,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(turns)
+}
+
+/// Deletes some turns that ended before then and that no inbox row names. A person's latest stays,
+/// and the latest they asked for: they say when the person was answered before. Not so when its sandbox
+/// is gone, whose slot it would keep, or the person.
+pub async fn forget(
+    db: impl PgExecutor<'_>,
+    done_before: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from turn where id = any(array(
+             select t.id from turn t
+             where t.done_at is not null and t.done_at < $1 and t.state <> 'active'
+               and (select i.id from inbox i where i.turn_id = t.id limit 1) is null
+               and (exists (select from turn n where n.tenant_id = t.tenant_id and n.id > t.id
+                            and (n.trigger = 'message' or t.trigger <> 'message'))
+                    or exists (select from sandbox s where s.id = t.sandbox_id and s.gone_at is not null)
+                    or exists (select from tenant e where e.id = t.tenant_id and e.status = 'erased'))
+             order by t.done_at limit $2))",
+        done_before,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Commits that the agent is asked again under a new key. False when the turn is no longer ours.
 pub async fn ask_again(
     db: impl PgExecutor<'_>,
@@ -234,70 +299,6 @@ pub async fn last_message_before(
 /// Whether the person has an active turn.
 pub async fn is_active(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<bool> {
     Ok(active_since(db, tenant).await?.is_some())
-}
-
-/// How many turns are active, and since when the oldest.
-pub async fn active(db: impl PgExecutor<'_>) -> anyhow::Result<(i64, Option<DateTime<Utc>>)> {
-    let active = sqlx::query!(
-        r#"select count(*) as "count!", min(created_at) as since from turn where state = 'active'"#
-    )
-    .fetch_one(db)
-    .await?;
-    Ok((active.count, active.since))
-}
-
-/// A turn that is over, for the figures.
-pub struct Ended {
-    pub trigger: String,
-    pub outcome: String,
-    pub seconds: f64,
-}
-
-/// The turns that ended after `from` and not after `to`, at most `limit`.
-pub async fn ended(
-    db: impl PgExecutor<'_>,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    limit: i64,
-) -> anyhow::Result<Vec<Ended>> {
-    let turns = sqlx::query_as!(
-        Ended,
-        r#"select trigger, coalesce(outcome, '') as "outcome!",
-                  extract(epoch from done_at - created_at)::float8 as "seconds!"
-           from turn where done_at is not null and done_at > $1 and done_at <= $2
-           order by done_at limit $3"#,
-        from,
-        to,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(turns)
-}
-
-/// Deletes some turns that ended before then and that no inbox row names. A person's latest stays:
-/// it says that they have been answered before ([`has_earlier`]). Not so when its sandbox is gone,
-/// whose slot it would keep, or the person.
-pub async fn forget(
-    db: impl PgExecutor<'_>,
-    done_before: DateTime<Utc>,
-    limit: i64,
-) -> anyhow::Result<u64> {
-    let deleted = sqlx::query!(
-        "delete from turn where id = any(array(
-             select t.id from turn t
-             where t.done_at is not null and t.done_at < $1 and t.state <> 'active'
-               and (select i.id from inbox i where i.turn_id = t.id limit 1) is null
-               and (exists (select from turn n where n.tenant_id = t.tenant_id and n.id > t.id)
-                    or exists (select from sandbox s where s.id = t.sandbox_id and s.gone_at is not null)
-                    or exists (select from tenant e where e.id = t.tenant_id and e.status = 'erased'))
-             order by t.done_at limit $2))",
-        done_before,
-        limit,
-    )
-    .execute(db)
-    .await?;
-    Ok(deleted.rows_affected())
 }
 
 /// Everyone who has an active turn.

@@ -142,6 +142,20 @@ impl<'a> Check<'a> {
         }
     }
 
+    pub fn duration_from(&mut self, name: &str, value: &str, least: Duration) -> Duration {
+        match humantime::parse_duration(value) {
+            Ok(duration) if (least..=MAX_DURATION).contains(&duration) => duration,
+            _ => {
+                let from = humantime::format_duration(least);
+                self.note(
+                    name,
+                    format_args!("must be a duration from {from} to a year, for example 7d"),
+                );
+                least
+            }
+        }
+    }
+
     /// Sizes as Docker writes them: `512m`, `2g`.
     pub fn bytes(&mut self, name: &str, value: &str) -> i64 {
         let (digits, factor) = match value.strip_suffix(['k', 'm', 'g']) {
@@ -190,20 +204,6 @@ impl<'a> Check<'a> {
             self.note(name, "must be a time zone, for example Europe/Vienna");
             chrono_tz::Tz::UTC
         })
-    }
-
-    pub fn duration_from(&mut self, name: &str, value: &str, least: Duration) -> Duration {
-        match humantime::parse_duration(value) {
-            Ok(duration) if (least..=MAX_DURATION).contains(&duration) => duration,
-            _ => {
-                let from = humantime::format_duration(least);
-                self.note(
-                    name,
-                    format_args!("must be a duration from {from} to a year, for example 7d"),
-                );
-                least
-            }
-        }
     }
 
     pub fn url(&mut self, name: &str, value: &str) -> Url {

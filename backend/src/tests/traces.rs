@@ -56,8 +56,20 @@ async fn turns_go_but_a_persons_latest_and_that_only_while_its_sandbox_lives(db:
     let late = story.turn(anna, sandbox, "buried").await;
     story.message(anna, Some(early), "1/a/0", "accepted").await;
 
+    let unasked = [
+        story.turn(anna, sandbox, "done").await,
+        story.turn(anna, sandbox, "done").await,
+    ];
+    sqlx::query!(
+        "update turn set trigger = 'heartbeat' where id = any($1)",
+        &unasked.map(|turn| turn.0),
+    )
+    .execute(&story.db)
+    .await
+    .unwrap();
+
     story.days_later(16).await;
-    assert_eq!(story.turns().await, [late]);
+    assert_eq!(story.turns().await, [late, unasked[1]]);
     assert_eq!(story.left().await[1].1, 1, "the key outlives its turn");
 
     sandbox::row::retire(&story.db, sandbox).await.unwrap();

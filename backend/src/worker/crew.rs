@@ -9,12 +9,10 @@ use super::{
     deliver::Delivery,
     exchange::{Exchange, Typing},
     listen,
-    measure::Measuring,
     remind::Reminding,
     route::Routing,
     run_loop,
     send::Sending,
-    sweep::Sweeping,
 };
 use crate::{
     clock::Clock,
@@ -81,9 +79,10 @@ pub async fn start(
         worker: lease.id,
         unknown_wait: config.timing.send_unknown_wait,
     });
-    let measuring = Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
+    let measuring =
+        super::measure::Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
     shutdown.run_forever("measure", measuring.run(shutdown.clone()));
-    let sweeping = Sweeping {
+    let sweeping = super::sweep::Sweeping {
         db: db.clone(),
         clock: clock.clone(),
         lease: lease.clone(),
