@@ -25,6 +25,7 @@ inbox           inbox.rs
 outbox          outbox/
 receipt         receipt.rs
 usage           broker/usage.rs
+frozen          freeze.rs
 END
 }
 

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod copy;
+pub mod freeze;
 pub mod gateway;
 pub mod http;
 pub mod id;
