@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    account::Account,
     fault::Program,
     person::{Person, is_user_id},
 };
@@ -24,6 +25,8 @@ pub struct State {
     pub typing: Vec<Typing>,
     /// Everybody who ever wrote, the latest last.
     pub people: Vec<Person>,
+    /// What Meta tells about us.
+    pub account: Account,
     pub(crate) program: Program,
 }
 
