@@ -26,6 +26,7 @@ outbox          outbox/
 receipt         receipt.rs
 usage           broker/usage.rs
 frozen          freeze.rs
+event           operator/event.rs
 END
 }
 

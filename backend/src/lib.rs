@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod lease;
 pub mod lifecycle;
 pub mod line;
+pub mod operator;
 pub mod outbox;
 pub mod presence;
 pub mod receipt;
@@ -28,7 +29,7 @@ pub mod whatsapp;
 pub mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Every migration, embedded once.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
