@@ -33,7 +33,7 @@ shown that we are typing. Turns that run end, and their answers wait. No message
 after the thaw, answers within WhatsApp's 24 hours go out, later ones when the person writes again.";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{WHERE_FROM}"))]
+#[command(after_help = format!("{EXAMPLES}\n\n{WHERE_FROM}"))]
 pub struct Options {
     /// Only this number: its id, or WhatsApp's phone number id.
     #[arg(long, value_name = "LINE", conflicts_with = "tenant")]

@@ -45,7 +45,7 @@ Results: ok; warn (works, but do something soon); fail (exit code 1); skip (coul
 because of something else that is reported).";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{WHERE_FROM}"))]
+#[command(after_help = format!("{EXAMPLES}\n\n{WHERE_FROM}"))]
 pub struct Options {
     /// One JSON document.
     #[arg(long)]

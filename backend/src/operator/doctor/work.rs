@@ -64,7 +64,8 @@ pub async fn line(facts: &Facts) -> Result<Found, Found> {
     let db = facts.db().await?;
     let number = &facts.config.whatsapp.phone_number_id;
     let row = sqlx::query!(
-        r#"select least(blocked_until, timestamptz '9999-01-01Z') as "until?", blocked_reason
+        r#"select case when blocked_until is not null
+                  then least(blocked_until, timestamptz '9999-01-01Z') end as until, blocked_reason
            from line where provider = 'meta' and phone_number_id = $1"#,
         number,
     )

@@ -41,9 +41,8 @@ pub enum Command {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:
-  clawkaka tenant list --json | jq -r '.tenants[] | select(.status == \"suspended\") | .id'")]
-#[command(after_long_help = WHERE_FROM)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka tenant list --json | jq -r '.tenants[] | select(.status == \"suspended\") | .id'"))]
 pub struct List {
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -56,10 +55,10 @@ pub struct List {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:
-  clawkaka tenant suspend 0198c0de-… --why 'asked to be left alone'")]
-#[command(after_long_help = WHERE_FROM)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka tenant suspend 0198c0de-… --why 'asked to be left alone'"))]
 pub struct Change {
+    /// As `clawkaka tenant list` shows it.
     #[arg(value_name = "ID")]
     id: Uuid,
     /// A reason, for the record; no names, no content.

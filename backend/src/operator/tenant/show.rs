@@ -30,11 +30,11 @@ use crate::{
 const RECENT: i64 = 5;
 
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Examples:
   clawkaka tenant show 0198c0de-…
-  clawkaka tenant show 0198c0de-… --reveal    also name and number; needs CLAWKAKA_MASTER_KEY")]
-#[command(after_long_help = WHERE_FROM)]
+  clawkaka tenant show 0198c0de-… --reveal    also name and number; needs CLAWKAKA_MASTER_KEY"))]
 pub struct Options {
+    /// As `clawkaka tenant list` shows it.
     #[arg(value_name = "ID")]
     id: Uuid,
     /// Shows name and number on this terminal, and puts that on record.

@@ -264,7 +264,8 @@ async fn receipts(db: &mut PgConnection, answers: &mut [Answer]) -> anyhow::Resu
 async fn person(db: &mut PgConnection, id: TenantId) -> anyhow::Result<Option<Person>> {
     let row = sqlx::query!(
         r#"select t.status, t.line_id as "line: LineId", t.last_inbound_at,
-             least(l.blocked_until, timestamptz '9999-01-01Z') as "blocked_until?",
+             case when l.blocked_until is not null
+                  then least(l.blocked_until, timestamptz '9999-01-01Z') end as blocked_until,
              l.blocked_reason,
              (select id from turn where tenant_id = t.id and state = 'active') as "running: TurnId"
            from tenant t join line l on l.id = t.line_id where t.id = $1"#,

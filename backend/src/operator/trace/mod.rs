@@ -17,10 +17,9 @@ use super::{
 };
 
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Examples:
   clawkaka trace wamid.HBgLMTY1MDU1…=       as a person or Meta names a message, in or out
-  clawkaka trace 0198c0de-…  --json         an inbox, turn or outbox id, as logs name them")]
-#[command(after_long_help = WHERE_FROM)]
+  clawkaka trace 0198c0de-…  --json         an inbox, turn or outbox id, as logs name them"))]
 pub struct Options {
     /// A WhatsApp message id, or the id of an inbox row, a turn or an outbox row.
     #[arg(value_name = "MESSAGE ID")]
