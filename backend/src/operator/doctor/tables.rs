@@ -10,6 +10,10 @@ use super::{
 };
 use crate::{MIGRATOR, seal::Opener};
 
+/// Postgres' own code.
+const UNDEFINED_TABLE: &str = "42P01";
+const MIGRATE: &str = "Run `clawkaka migrate`.";
+
 pub async fn postgres(facts: &Facts) -> Result<Found, Found> {
     Ok(match facts.try_db().await {
         Ok(db) => match sqlx::query_scalar!(r#"select 1 as "one!""#)
@@ -34,11 +38,26 @@ pub async fn migrations(facts: &Facts) -> Result<Found, Found> {
     let applied = applied(db).await;
     Ok(match applied {
         Ok(applied) => judge_migrations(&applied),
+        Err(error) if is_missing_table(&error) => fail(
+            "The database is empty: no migration has been applied.",
+            MIGRATE,
+        ),
         Err(error) => fail(
-            format!("The database cannot say which migrations it has: {error:#}."),
-            "Run `clawkaka migrate`.",
+            format!(
+                "The database does not say which migrations it has: {}.",
+                error.root_cause()
+            ),
+            "Look at the rights of the user in DATABASE_URL.",
         ),
     })
+}
+
+fn is_missing_table(error: &anyhow::Error) -> bool {
+    let database = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>())
+        .find_map(sqlx::Error::as_database_error);
+    database.and_then(|error| error.code()).as_deref() == Some(UNDEFINED_TABLE)
 }
 
 /// Versions with their checksums; the checksum is missing where one began and did not end.
@@ -60,7 +79,6 @@ async fn applied(db: &PgPool) -> anyhow::Result<Applied> {
 }
 
 fn judge_migrations(applied: &Applied) -> Found {
-    let migrate = "Run `clawkaka migrate`.";
     let mut missing = Vec::new();
     for one in MIGRATOR.iter() {
         match applied.get(&one.version) {
@@ -86,7 +104,7 @@ fn judge_migrations(applied: &Applied) -> Found {
     if !missing.is_empty() {
         return fail(
             format!("Migrations {} are missing.", missing.join(", ")),
-            migrate,
+            MIGRATE,
         );
     }
     let newest = MIGRATOR.iter().map(|one| one.version).max().unwrap_or(0);
@@ -168,6 +186,12 @@ mod tests {
         assert_eq!(with(2, None), Verdict::Fail);
         assert_eq!(with(2, Some(vec![1])), Verdict::Fail);
         assert_eq!(with(9_999, Some(vec![1])), Verdict::Warn);
+    }
+
+    #[sqlx::test(migrations = false)]
+    async fn a_database_without_any_migration_is_known_as_such(db: PgPool) {
+        let error = applied(&db).await.unwrap_err();
+        assert!(is_missing_table(&error), "{error:#}");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use sha2::Sha256;
-use tokio::net::TcpStream;
 
 use super::{
     facts::Facts,
@@ -114,14 +114,21 @@ fn sign(secret: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
+/// Asked for what it does not have: it says so, in its own words. That something accepts the
+/// connection shows nothing, where a firewall answers for everybody.
 pub async fn broker(facts: &Facts) -> Result<Found, Found> {
-    let layout = app::layout(&facts.config);
-    let (address, port) = (layout.bridge_address(), layout.broker_port);
-    Ok(match TcpStream::connect((address, port)).await {
-        Ok(_) => ok(format!("The broker listens on {address}:{port}.")),
-        Err(error) => fail(
-            format!("The broker is not reached on {address}:{port}: {error}."),
-            START,
+    let url = app::layout(&facts.config).broker_url();
+    let Ok(answer) = facts.local.get(&url).send().await else {
+        return Ok(fail(format!("The broker is not reached on {url}."), START));
+    };
+    let status = answer.status().as_u16();
+    let said: Option<Value> = answer.json().await.ok();
+    let is_ours = said.is_some_and(|said| said["error"]["type"].is_string());
+    Ok(match (status, is_ours) {
+        (404, true) => ok(format!("The broker listens on {url}.")),
+        _ => fail(
+            format!("What answers on {url} is not our broker (status {status})."),
+            "Stop whatever listens there, or give BROKER_PORT another port and put the walls up again.",
         ),
     })
 }
