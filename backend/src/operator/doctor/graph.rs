@@ -35,15 +35,26 @@ pub async fn token(facts: &Facts) -> Result<Found, Found> {
     }
     Ok(match facts.try_token().await {
         Ok(token) => judge_token(token),
-        Err(Trouble::Refused { code }) => fail(
-            format!("WhatsApp refuses the access token (code {code})."),
-            NEW_TOKEN,
-        ),
+        Err(Trouble::Refused { code }) => judge_refusal(*code),
         Err(trouble) => fail(
             format!("WhatsApp says nothing of the token: {trouble}."),
             "Try again in a minute; then look at Meta's status page.",
         ),
     })
+}
+
+/// Codes of a token that is wrong, over or revoked; others only say that Meta does not tell.
+fn judge_refusal(code: i64) -> Found {
+    match code {
+        0 | 102 | 190 => fail(
+            format!("WhatsApp refuses the access token (code {code})."),
+            NEW_TOKEN,
+        ),
+        _ => warn(
+            format!("WhatsApp does not describe the access token (code {code})."),
+            "Look in Meta's dashboard whether it is a system user's of the app, and when it ends.",
+        ),
+    }
 }
 
 fn judge_token(token: &Token) -> Found {
@@ -205,6 +216,12 @@ mod tests {
             judge_token(&token(true, &["public_profile"])).verdict,
             Verdict::Fail
         );
+    }
+
+    #[test]
+    fn a_token_that_meta_does_not_describe_need_not_be_a_bad_one() {
+        assert_eq!(judge_refusal(190).verdict, Verdict::Fail);
+        assert_eq!(judge_refusal(100).verdict, Verdict::Warn);
     }
 
     #[test]
