@@ -146,7 +146,7 @@ async fn start_worker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyh
     Ok(lease)
 }
 
-fn shape(config: &Config) -> Shape {
+pub fn shape(config: &Config) -> Shape {
     let sandbox = &config.sandbox;
     Shape {
         memory: sandbox.memory,
@@ -155,7 +155,7 @@ fn shape(config: &Config) -> Shape {
     }
 }
 
-fn layout(config: &Config) -> Layout {
+pub fn layout(config: &Config) -> Layout {
     let sandbox = &config.sandbox;
     Layout::new(
         &config.deployment,

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod copy;
+pub mod freeze;
 pub mod gateway;
 pub mod http;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod line;
 pub mod metric;
+pub mod operator;
 pub mod outbox;
 pub mod presence;
 pub mod receipt;
@@ -29,7 +31,7 @@ pub mod whatsapp;
 pub mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Every migration, embedded once.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -223,6 +223,18 @@ pub async fn is_blocked(
     Ok(list_open(db, &[line], now).await?.is_empty())
 }
 
+/// A line by its id, or by the provider's id of its number.
+pub async fn find(db: impl PgExecutor<'_>, text: &str) -> anyhow::Result<Option<LineId>> {
+    sqlx::query_scalar!(
+        r#"select id as "id: LineId" from line where id::text = $1 or phone_number_id = $1
+           order by provider limit 1"#,
+        text,
+    )
+    .fetch_optional(db)
+    .await
+    .context("find a line")
+}
+
 /// Whether one more new person may come: `burst` at once, then `per_hour` evenly.
 ///
 /// The generic cell rate algorithm: the whole state is the time at which the next signup would be

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clawkaka::{
     MIGRATOR, app,
     config::{self, Config, Raw},
-    telemetry,
+    operator, telemetry,
 };
 
 /// A setting is bad: the code that sysexits.h gives to bad configuration.
@@ -29,6 +29,8 @@ enum Command {
     Migrate(Box<Raw>),
     /// Prints the part of CLAWKAKA_MASTER_KEY that a process needs which is only web.
     Keys(Box<Raw>),
+    #[command(flatten)]
+    Operate(operator::Command),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Serve(raw) => serve(*raw, problems),
         Command::Migrate(raw) => migrate(*raw, problems),
         Command::Keys(raw) => keys(*raw, problems),
+        Command::Operate(command) => operate(command, problems),
     };
     done.unwrap_or_else(|error| {
         complain(&format!("clawkaka: {error:#}"));
@@ -73,6 +76,10 @@ fn keys(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
     let key = config::master_key(raw, problems)?.sealing_key();
     say(&format!("CLAWKAKA_SEALING_KEY={}", key.to_base64()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn operate(command: operator::Command, problems: Vec<String>) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(operator::run(command, problems))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -191,7 +191,7 @@ const METRICS: &[Metric] = &[
     counter("clawkaka_turns_total", By::Worker, "Turns ended: answered, silent, or why they were buried.")
         .each("outcome", OUTCOMES),
     counter("clawkaka_heartbeats_total", By::Worker, "Heartbeats that were due: fired, or why they were left out.")
-        .each("outcome", &["fired", "missed", "not_active", "window_closed", "quiet_hours", "nothing_to_wake_for", "busy",
+        .each("outcome", &["fired", "missed", "not_active", "frozen", "window_closed", "quiet_hours", "nothing_to_wake_for", "busy",
             "day_cap", "budget_spent"]),
     counter("clawkaka_messages_late_total", By::Worker, "Messages that came when no turn waited for them."),
     counter("clawkaka_asked_again_total", By::Worker, "Times an agent was asked again."),

@@ -52,6 +52,9 @@ pub struct Raw {
     /// The number people write to, by Meta's id of it.
     #[arg(long, env = "WHATSAPP_SENDER_PHONE_NUMBER_ID")]
     pub whatsapp_sender_phone_number_id: Option<String>,
+    /// worker: only `clawkaka doctor` asks, and only when the access token does not tell it.
+    #[arg(long, env = "WHATSAPP_BUSINESS_ACCOUNT_ID")]
+    pub whatsapp_business_account_id: Option<String>,
     #[arg(
         long,
         env = "WHATSAPP_API_BASE_URL",

@@ -70,6 +70,8 @@ pub struct WhatsApp {
     pub verification_token: SecretString,
     pub access_token: SecretString,
     pub phone_number_id: String,
+    /// Empty where the token itself tells it.
+    pub business_account_id: String,
     pub api_base_url: Url,
     pub api_version: String,
 }
@@ -161,6 +163,7 @@ impl Config {
                     raw.whatsapp_sender_phone_number_id,
                     roles.web || roles.worker,
                 ),
+                business_account_id: raw.whatsapp_business_account_id.unwrap_or_default(),
                 api_base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
                 api_version: raw.whatsapp_api_version,
             },
@@ -216,7 +219,7 @@ impl Config {
 /// What the operator has to mend, all of it.
 #[derive(Debug, thiserror::Error)]
 #[error("settings to mend before it can start (see `clawkaka serve --help`):\n  {}", .0.join("\n  "))]
-pub struct BadSettings(Vec<String>);
+pub struct BadSettings(pub Vec<String>);
 
 impl BadSettings {
     fn none(problems: Vec<String>) -> Result<(), Self> {

@@ -177,7 +177,8 @@ pub async fn recent(
     Ok(recent)
 }
 
-/// People with something waiting, longest first, but for those who are `busy` already.
+/// People with something waiting, longest first, but for those who are `busy` already, frozen or
+/// suspended.
 pub async fn waiting_tenants(
     db: impl PgExecutor<'_>,
     busy: &[TenantId],
@@ -193,6 +194,10 @@ pub async fn waiting_tenants(
              where done_at is null and tenant_id is not null and turn_id is null
                and run_after <= $1 and tenant_id <> all($2)
              order by tenant_id, id) as first
+         where not exists (
+             select from tenant t left join frozen f on f.line_id = t.line_id or f.tenant_id = t.id
+                 or (f.line_id is null and f.tenant_id is null)
+             where t.id = first.tenant_id and (t.status = 'suspended' or f.id is not null))
          order by id
          limit $3"#,
         now,
@@ -330,4 +335,21 @@ pub async fn hand_over(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Finishes what waits for a person who has just been suspended, as what they write from now on.
+pub async fn refuse_waiting(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let refused = sqlx::query!(
+        "update inbox set done_at = $2, outcome = 'refused'
+         where tenant_id = $1 and turn_id is null and done_at is null",
+        tenant as TenantId,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(refused.rows_affected())
 }

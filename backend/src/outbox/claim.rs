@@ -19,7 +19,8 @@ pub struct Next {
 }
 
 /// Locks the oldest row that may go out, for a worker whose lease lives. Rows that another
-/// transaction has locked are passed over, so two workers never get the same one.
+/// transaction has locked are passed over, so two workers never get the same one. Nothing goes out
+/// to the frozen or the suspended.
 pub async fn next(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
@@ -30,7 +31,10 @@ pub async fn next(
         r#"select o.id as "id: OutboxId", o.tenant_id as "tenant: TenantId", o.attempt, o.body
            from outbox o join tenant t on t.id = o.tenant_id
            where o.state = 'queued' and o.run_after <= $1 and o.expires_at > $1
-             and t.line_id = any($2)
+             and t.line_id = any($2) and t.status <> 'suspended'
+             and not exists (
+                 select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
+                 or (f.line_id is null and f.tenant_id is null))
              and exists (select from worker w where w.id = $3 and w.lease_until > now())
              and not exists (
                  select from outbox e where e.tenant_id = o.tenant_id and e.seq < o.seq

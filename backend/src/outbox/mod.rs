@@ -5,7 +5,7 @@
 //! none is claimed while an earlier one is open. `sending` is committed before the POST, so that a
 //! crash leaves a trace. Bad news is believed only from the holder of the claim, by
 //! `(worker_id, attempt)`; good news from anybody, for a message that was taken was taken.
-//! The tables `tenant` and `worker` are read here, never written.
+//! The tables `tenant`, `frozen` and `worker` are read here, never written.
 
 pub mod claim;
 pub mod figures;

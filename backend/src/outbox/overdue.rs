@@ -85,7 +85,7 @@ pub async fn resolve_unknown(
 }
 
 /// What was not sent in time is held until the person writes; what was held or unknown all the
-/// while has failed.
+/// while has failed. Not while the person is frozen: that is no fault of the message.
 pub async fn expire(
     db: impl PgExecutor<'_>,
     now: DateTime<Utc>,
@@ -98,6 +98,10 @@ pub async fn expire(
            where id in (
                select o.id from outbox o
                where o.state in ('queued', 'held', 'unknown') and o.expires_at <= $1
+                 and not exists (
+                     select from frozen f join tenant t on t.id = o.tenant_id
+                     where f.line_id = t.line_id or f.tenant_id = t.id
+                        or (f.line_id is null and f.tenant_id is null))
                for update skip locked)
            returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt,
                      state as "state: State""#,
@@ -120,4 +124,21 @@ pub async fn expire(
             )
         })
         .collect())
+}
+
+/// After a thaw: what is held for the person to write has its full time again, except for those who
+/// are still frozen.
+pub async fn hold_anew(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let held = sqlx::query!(
+        "update outbox set expires_at = greatest(expires_at, $1)
+         from tenant t where t.id = outbox.tenant_id and outbox.state = 'held'
+           and not exists (
+               select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
+               or (f.line_id is null and f.tenant_id is null))",
+        now + HELD_FOR,
+    )
+    .execute(db)
+    .await
+    .context("hold messages anew")?;
+    Ok(held.rows_affected())
 }

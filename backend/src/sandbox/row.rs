@@ -356,3 +356,25 @@ pub async fn touch(
     .context("note a sandbox's activity")?;
     Ok(())
 }
+
+/// Stores the operator's will for a tenant's sandbox, if there is one.
+pub async fn set_intent(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    intent: Intent,
+) -> anyhow::Result<Option<SandboxId>> {
+    let word = match intent {
+        Intent::Auto => "auto",
+        Intent::Stopped => "stopped",
+        Intent::Gone => "gone",
+    };
+    sqlx::query_scalar!(
+        r#"update sandbox set intent = $2 where tenant_id = $1 and intent <> 'gone'
+           returning id as "id: SandboxId""#,
+        tenant.0,
+        word,
+    )
+    .fetch_optional(db)
+    .await
+    .context("store what is wanted of a sandbox")
+}

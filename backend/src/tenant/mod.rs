@@ -176,3 +176,25 @@ pub async fn close_into(
     .await?;
     Ok(())
 }
+
+/// Refuses a person from now on, silently. False when their status is none that can be suspended.
+pub async fn suspend(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
+    let suspended = sqlx::query!(
+        "update tenant set status = 'suspended' where id = $1 and status in ('active', 'refused')",
+        id as TenantId,
+    )
+    .execute(db)
+    .await?;
+    Ok(suspended.rows_affected() == 1)
+}
+
+/// Lets a suspended person in again. False when they are not suspended.
+pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
+    let resumed = sqlx::query!(
+        "update tenant set status = 'active' where id = $1 and status = 'suspended'",
+        id as TenantId,
+    )
+    .execute(db)
+    .await?;
+    Ok(resumed.rows_affected() == 1)
+}

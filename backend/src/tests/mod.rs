@@ -2,8 +2,9 @@
 
 mod figures;
 mod identity;
+mod operator;
 mod retention;
 mod routing;
-mod support;
+pub mod support;
 mod traces;
 mod webhook;

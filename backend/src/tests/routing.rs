@@ -1,41 +1,19 @@
 //! From the inbox to a person, and who is let in.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
-use chrono_tz::Tz;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::support::{Site, master, noon, opener, sealer, seed_line, text, webhook};
+use super::support::{
+    LIMITS, Site, TIMING, master, noon, opener, sealer, seed_line, text, webhook,
+};
 use crate::{
     clock::Clock,
-    config::{Limits, Timing},
+    config::Limits,
     copy,
     tenant::address::AddressBook,
     wake::Wakes,
     worker::{Progress, route::Routing},
-};
-
-/// The defaults of the settings.
-const LIMITS: Limits = Limits {
-    signups_per_hour: 20,
-    signup_burst: 5,
-    tenants: 500,
-    inbound_per_minute: 10,
-    inbound_per_day: 200,
-    waiting: 20,
-    messages_per_turn: 5,
-    unasked_per_day: 4,
-};
-
-const TIMING: Timing = Timing {
-    heartbeat_every: Duration::from_secs(1800),
-    time_zone: Tz::UTC,
-    turn_deadline: Duration::from_secs(600),
-    turn_idle: Duration::from_secs(20),
-    send_unknown_wait: Duration::from_secs(90),
-    retention: Duration::from_secs(7 * 24 * 3600),
 };
 
 struct Desk {

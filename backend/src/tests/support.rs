@@ -1,9 +1,10 @@
 //! What the stories share: a web role on a port of its own, signed bodies, a clock that stands.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use sqlx::PgPool;
 
 use crate::{
     clock::Clock,
+    config::{Limits, Timing},
     http::{self, Web},
     id::LineId,
     seal::{MasterKey, Opener, Sealer},
@@ -19,6 +21,27 @@ use crate::{
 
 pub const APP_SECRET: &str = "app-secret";
 pub const NUMBER: &str = "106540352242922";
+
+/// The defaults of the settings.
+pub const LIMITS: Limits = Limits {
+    signups_per_hour: 20,
+    signup_burst: 5,
+    tenants: 500,
+    inbound_per_minute: 10,
+    inbound_per_day: 200,
+    waiting: 20,
+    messages_per_turn: 5,
+    unasked_per_day: 4,
+};
+
+pub const TIMING: Timing = Timing {
+    heartbeat_every: Duration::from_secs(1800),
+    time_zone: Tz::UTC,
+    turn_deadline: Duration::from_secs(600),
+    turn_idle: Duration::from_secs(20),
+    send_unknown_wait: Duration::from_secs(90),
+    retention: Duration::from_secs(7 * 24 * 3600),
+};
 
 pub fn master() -> MasterKey {
     MasterKey::parse(&SecretString::from(STANDARD.encode([7; 32]))).unwrap()

@@ -5,12 +5,14 @@
 //! `rekey` who is now known by another address.
 //! Out, by the worker: `format` turns an agent's Markdown into WhatsApp's marks, `split` cuts it to
 //! size, `client` sends it, `failure` says what to do when that went wrong.
+//! `account` asks Meta what it knows of us, for the operator.
 //! `raw` reads strange JSON for the first two.
 //!
-//! Everything here is pure but `client`. Nothing here knows tenants, tables or policy, and nothing
+//! Everything here is pure but `client` and `account`. Nothing here knows tenants, tables or policy, and nothing
 //! prints a text, a name or a phone number. A second provider (Kapso) gets a file beside `meta`;
 //! what it cuts has the same shape.
 
+pub mod account;
 pub mod client;
 pub mod event;
 pub mod failure;

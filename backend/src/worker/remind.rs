@@ -14,7 +14,7 @@ use super::Progress;
 use crate::{
     broker::usage,
     clock::Clock,
-    config,
+    config, freeze,
     id::TenantId,
     inbox,
     lease::Lease,
@@ -51,6 +51,8 @@ enum Reason {
     Missed,
     /// Refused, suspended, opted out, erased.
     NotActive,
+    /// An operator has stopped what goes out.
+    Frozen,
     /// WhatsApp would take nothing: the person has not written for a day.
     WindowClosed,
     QuietHours,
@@ -68,6 +70,7 @@ enum Reason {
 struct Facts {
     late: TimeDelta,
     standing: tenant::Standing,
+    frozen: bool,
     sandbox_awake: bool,
     turn_waits: bool,
     times_unasked: i64,
@@ -118,6 +121,7 @@ impl Reminding {
         let tenant = due.tenant;
         let mut db = self.db.acquire().await?;
         let standing = tenant::standing(&mut *db, tenant).await?;
+        let frozen = freeze::is_frozen(&mut *db, tenant).await?;
         let sandbox = sandbox::row::of(&mut *db, tenant).await?;
         let times_unasked = outbox::times_unasked(&mut *db, tenant, now - DAY).await?;
         let turn_waits = turn::is_active(&mut *db, tenant).await?
@@ -126,6 +130,7 @@ impl Reminding {
         Ok(Facts {
             late: now - due.next_at,
             standing,
+            frozen,
             sandbox_awake: sandbox.is_some_and(|id| self.sandboxes.is_awake(id)),
             turn_waits,
             times_unasked,
@@ -154,6 +159,7 @@ fn leave_out(
             Reason::Missed,
         ),
         (standing.status != Status::Active, Reason::NotActive),
+        (facts.frozen, Reason::Frozen),
         (
             !window::is_open(standing.last_inbound_at, now),
             Reason::WindowClosed,
@@ -179,6 +185,7 @@ impl Reason {
         match self {
             Self::Missed => "missed",
             Self::NotActive => "not_active",
+            Self::Frozen => "frozen",
             Self::WindowClosed => "window_closed",
             Self::QuietHours => "quiet_hours",
             Self::NothingToWakeFor => "nothing_to_wake_for",
@@ -211,6 +218,7 @@ mod tests {
                 last_inbound_at: Some(noon() - TimeDelta::hours(1)),
                 has_agenda: false,
             },
+            frozen: false,
             sandbox_awake: true,
             turn_waits: false,
             times_unasked: 3,
@@ -247,6 +255,7 @@ mod tests {
                 Some(NotActive)
             );
         }
+        assert_eq!(outcome(|facts| facts.frozen = true), Some(Frozen));
         let yesterday = noon() - TimeDelta::hours(24);
         assert_eq!(
             outcome(|facts| facts.standing.last_inbound_at = Some(yesterday)),

@@ -24,6 +24,9 @@ use crate::{Then, server::Line};
 /// Long enough for what was sent to leave the machine before a connection is broken.
 const FLUSH: Duration = Duration::from_millis(30);
 
+/// What the tests and `up.sh` call the model; it answers to any name.
+const MODELS: [&str; 2] = ["simulated", "scripted"];
+
 /// How one request is to be answered.
 struct Plan {
     reply: Reply,
@@ -46,10 +49,7 @@ pub(super) async fn any(
     let pending = json.as_ref().map(Pending::read).unwrap_or_default();
     let request = Watched::begin(&sim, &uri, &headers, &body, json.as_ref(), &pending);
 
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    if sent.and_then(|value| value.strip_prefix("Bearer ")) != Some(&sim.settings.key) {
+    if !has_key(&sim, &headers) {
         return request.refuse(StatusCode::UNAUTHORIZED, "incorrect API key provided");
     }
     let Some(json) = json else {
@@ -98,6 +98,22 @@ pub(super) async fn any(
             Json(frame.completion(reply)).into_response()
         }
     }
+}
+
+fn has_key(sim: &Inner, headers: &HeaderMap) -> bool {
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    sent.and_then(|value| value.strip_prefix("Bearer ")) == Some(&sim.settings.key)
+}
+
+/// What there is to choose from.
+pub(super) async fn models(State(sim): State<Arc<Inner>>, headers: HeaderMap) -> Response {
+    if !has_key(&sim, &headers) {
+        return error(StatusCode::UNAUTHORIZED, "incorrect API key provided");
+    }
+    let model = |id| json!({ "id": id, "object": "model", "created": 0, "owned_by": "clawkaka" });
+    Json(json!({ "object": "list", "data": MODELS.map(model) })).into_response()
 }
 
 /// The first rule that meets the request, with one use of it less.

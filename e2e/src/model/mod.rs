@@ -113,6 +113,7 @@ impl Model {
             gates,
         });
         let router = Router::new()
+            .route("/v1/models", axum::routing::get(chat::models))
             .fallback(chat::any)
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(inner.clone());

@@ -7,6 +7,7 @@
 //!
 //! Start reading at `graph.rs` for calls and at `webhook.rs` for webhooks.
 
+mod account;
 mod error;
 mod fault;
 mod graph;
@@ -24,10 +25,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Router, extract::DefaultBodyLimit, routing};
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use account::Account;
 pub use fault::{Fault, FaultRule, On, PairRate, Receipt, ReceiptRule};
 pub use person::Person;
 pub use phone::Phone;
@@ -128,11 +130,23 @@ impl Whatsapp {
             stop: stop.clone(),
         });
         let router = Router::new()
+            .route("/{version}/{id}/messages", routing::post(graph::messages))
+            .route("/{version}/debug_token", routing::get(account::debug_token))
+            .route("/{version}/{id}", routing::get(account::object))
             .route(
-                "/{version}/{phone_number_id}/messages",
-                routing::post(graph::messages),
+                "/{version}/{id}/phone_numbers",
+                routing::get(account::phone_numbers),
+            )
+            .route(
+                "/{version}/{id}/subscribed_apps",
+                routing::get(account::subscribed_apps),
+            )
+            .route(
+                "/{version}/{id}/subscriptions",
+                routing::get(account::subscriptions),
             )
             .fallback(graph::unknown_path)
+            .layer(middleware::from_fn_with_state(inner.clone(), account::date))
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(inner.clone());
         let server = Arc::new(Server::start(port, router, stop).await?);
@@ -249,6 +263,11 @@ impl Whatsapp {
 
     pub fn limit_pair_rate(&self, rate: Option<PairRate>) {
         self.change(|state| state.program.pair_rate = rate);
+    }
+
+    /// Changes what Meta knows of us.
+    pub fn change_account(&self, change: impl FnOnce(&mut Account)) {
+        self.change(|state| change(&mut state.account));
     }
 
     /// Forgets everything programmed. Calls that wait at a gate go on waiting.

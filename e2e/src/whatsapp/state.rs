@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    account::Account,
     fault::Program,
     person::{Person, is_user_id},
     phone::Phone,
@@ -27,6 +28,8 @@ pub struct State {
     pub people: Vec<Person>,
     /// The phones on the demonstration page.
     pub phones: Vec<Phone>,
+    /// What Meta tells about us.
+    pub account: Account,
     pub(crate) program: Program,
 }
 

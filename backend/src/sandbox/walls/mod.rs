@@ -30,7 +30,7 @@ pub async fn check(layout: &Layout) -> Result<(), Breach> {
 }
 
 /// What a tool of the system prints.
-async fn output(tool: &str, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+pub async fn output(tool: &str, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let run = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::null())

@@ -18,6 +18,11 @@ fn of_bridge(bridge: &str, what: &str) -> PathBuf {
     ["/sys/class/net", bridge, what].iter().collect()
 }
 
+/// Whether there is a bridge at all: the first container makes it one.
+pub fn exists(bridge: &str) -> bool {
+    of_bridge(bridge, "brif").is_dir()
+}
+
 /// Whether packets from sandbox to sandbox pass the packet filters at all.
 pub fn bridged_packets_are_filtered(bridge: &str) -> Result<(), Breach> {
     let switches = [

@@ -7,7 +7,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 
-use crate::{id::TenantId, line::Lines, seal::Opener, tenant::address, whatsapp::client::Client};
+use crate::{
+    freeze, id::TenantId, line::Lines, seal::Opener, tenant::address, whatsapp::client::Client,
+};
 
 /// Below the 25 s after which WhatsApp ends the indicator (Meta docs: typing indicators).
 const RENEW_EVERY: Duration = Duration::from_secs(20);
@@ -39,6 +41,9 @@ impl Typing {
 
     async fn show(&self, tenant: TenantId, wamid: &str) -> anyhow::Result<()> {
         let mut db = self.db.acquire().await?;
+        if freeze::is_frozen(&mut *db, tenant).await? {
+            return Ok(());
+        }
         let Some((line, _)) = address::recipient(&mut db, &self.opener, tenant).await? else {
             return Ok(());
         };

@@ -1,0 +1,153 @@
+//! What several checks ask, asked once: the database, Docker, WhatsApp. When one of these is not
+//! there, its own check says so, and those that need it are skipped.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio::sync::OnceCell;
+
+use super::{
+    Limits,
+    finding::{Found, skip},
+};
+use crate::{
+    app,
+    config::{Config, Keys},
+    sandbox::docker::Docker,
+    seal::MasterKey,
+    whatsapp::{
+        account::{Account, Token, Trouble},
+        client,
+    },
+};
+
+pub struct Facts {
+    pub config: Config,
+    pub limits: Limits,
+    pub account: Account,
+    /// For our own ports: nothing may come between.
+    pub local: reqwest::Client,
+    /// For the model: as the broker calls it.
+    pub outside: reqwest::Client,
+    db: OnceCell<Result<PgPool, String>>,
+    docker: OnceCell<Result<Docker, String>>,
+    info: OnceCell<Option<bollard::models::SystemInfo>>,
+    graph: OnceCell<Result<Heard, Trouble>>,
+    token: OnceCell<Result<Token, Trouble>>,
+}
+
+/// Graph's clock, and ours before and after.
+pub struct Heard {
+    pub asked: DateTime<Utc>,
+    pub said: Option<DateTime<Utc>>,
+    pub answered: DateTime<Utc>,
+}
+
+impl Facts {
+    pub fn new(config: Config, limits: Limits) -> anyhow::Result<Self> {
+        let whatsapp = &config.whatsapp;
+        let graph = client::Config {
+            base_url: whatsapp.api_base_url.clone(),
+            version: whatsapp.api_version.clone(),
+        };
+        let outside = client::http_builder().build()?;
+        Ok(Self {
+            account: Account::new(outside.clone(), graph),
+            local: client::http_builder().no_proxy().build()?,
+            outside,
+            config,
+            limits,
+            db: OnceCell::new(),
+            docker: OnceCell::new(),
+            info: OnceCell::new(),
+            graph: OnceCell::new(),
+            token: OnceCell::new(),
+        })
+    }
+
+    /// The error has no password in it: sqlx names none.
+    pub async fn try_db(&self) -> Result<&PgPool, &str> {
+        let connect = async || {
+            let connected = app::connect(&self.config.database_url).await;
+            connected.map_err(|error| format!("{:#}", error.root_cause()))
+        };
+        self.db
+            .get_or_init(connect)
+            .await
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    pub async fn db(&self) -> Result<&PgPool, Found> {
+        self.try_db()
+            .await
+            .map_err(|_| skip("Postgres is not reached."))
+    }
+
+    pub async fn try_docker(&self) -> Result<&Docker, &str> {
+        let connect = async || {
+            let config = &self.config;
+            let (layout, shape) = (app::layout(config), app::shape(config));
+            let connected = Docker::connect(&config.sandbox.docker_host, layout, shape).await;
+            connected.map_err(|error| format!("{error:#}"))
+        };
+        self.docker
+            .get_or_init(connect)
+            .await
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    pub async fn docker(&self) -> Result<&Docker, Found> {
+        self.try_docker()
+            .await
+            .map_err(|_| skip("Docker is not reached."))
+    }
+
+    /// What Docker says of itself.
+    pub async fn info(&self) -> Result<&bollard::models::SystemInfo, Found> {
+        let docker = self.docker().await?;
+        let info = self
+            .info
+            .get_or_init(async || docker.engine.info().await.ok())
+            .await;
+        info.as_ref()
+            .ok_or_else(|| skip("Docker does not say anything of itself."))
+    }
+
+    pub async fn try_graph(&self) -> Result<&Heard, &Trouble> {
+        let ask = async || {
+            let clock = crate::clock::Clock::System;
+            let asked = clock.now();
+            let said = self.account.clock().await?;
+            Ok(Heard {
+                asked,
+                said,
+                answered: clock.now(),
+            })
+        };
+        self.graph.get_or_init(ask).await.as_ref()
+    }
+
+    pub async fn try_token(&self) -> Result<&Token, &Trouble> {
+        let ask = async || self.account.token(&self.config.whatsapp.access_token).await;
+        self.token.get_or_init(ask).await.as_ref()
+    }
+
+    /// For checks that need a token that works.
+    pub async fn token(&self) -> Result<&Token, Found> {
+        if self.try_graph().await.is_err() {
+            return Err(skip("WhatsApp's API is not reached."));
+        }
+        match self.try_token().await {
+            Ok(token) if token.is_valid => Ok(token),
+            _ => Err(skip("The access token is not taken.")),
+        }
+    }
+
+    pub fn master(&self) -> Option<&MasterKey> {
+        match &self.config.keys {
+            Keys::Master(key) => Some(key),
+            _ => None,
+        }
+    }
+}

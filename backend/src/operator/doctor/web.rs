@@ -1,0 +1,134 @@
+//! Our own ports: web takes what is signed and refuses what is not; the broker listens.
+
+use std::net::Ipv4Addr;
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sha2::Sha256;
+
+use super::{
+    facts::Facts,
+    finding::{Found, fail, ok, skip},
+};
+use crate::app;
+
+/// A webhook about nothing. Always the same, so that it is stored once however often this runs.
+const NOTHING: &str = r#"{"object":"whatsapp_business_account","entry":[]}"#;
+const CHALLENGE: &str = "1158201444";
+const START: &str = "Start it; if it does not stay up, its log says why.";
+
+fn url(facts: &Facts, path: &str) -> String {
+    format!(
+        "http://{}:{}{path}",
+        Ipv4Addr::LOCALHOST,
+        facts.config.ports.web
+    )
+}
+
+async fn is_up(facts: &Facts) -> Result<(), Found> {
+    let asked = facts.local.get(url(facts, "/healthz")).send().await;
+    match asked {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        _ => Err(skip("web is not reached.")),
+    }
+}
+
+pub async fn web(facts: &Facts) -> Result<Found, Found> {
+    let port = facts.config.ports.web;
+    let asked = facts.local.get(url(facts, "/readyz")).send().await;
+    let Ok(answer) = asked else {
+        return Ok(fail(format!("web does not answer on port {port}."), START));
+    };
+    if answer.status().is_success() {
+        return Ok(ok(format!("web is ready on port {port}.")));
+    }
+    let why = answer.text().await.unwrap_or_default();
+    Ok(fail(
+        format!("web is not ready: {why}."),
+        "Look at `postgres`.",
+    ))
+}
+
+pub async fn verification(facts: &Facts) -> Result<Found, Found> {
+    is_up(facts).await?;
+    let token = facts.config.whatsapp.verification_token.expose_secret();
+    let mut address = url::Url::parse(&url(facts, "/whatsapp/webhook"))
+        .map_err(|error| skip(format!("The address is none: {error}.")))?;
+    address
+        .query_pairs_mut()
+        .append_pair("hub.mode", "subscribe")
+        .append_pair("hub.verify_token", token)
+        .append_pair("hub.challenge", CHALLENGE);
+    let todo =
+        "Restart web with the WHATSAPP_VERIFICATION_TOKEN that is typed into Meta's dashboard.";
+    let Ok(answer) = facts.local.get(address).send().await else {
+        return Err(skip("web does not answer."));
+    };
+    let echoed = answer.text().await.unwrap_or_default() == CHALLENGE;
+    Ok(match echoed {
+        true => ok("web answers Meta's question when the webhook is registered."),
+        false => fail(
+            "web does not know the verification token of these settings.",
+            todo,
+        ),
+    })
+}
+
+pub async fn signature(facts: &Facts) -> Result<Found, Found> {
+    is_up(facts).await?;
+    let secret = facts.config.whatsapp.app_secret.expose_secret();
+    let right = post(facts, &sign(secret)).await?;
+    let forged = post(facts, &sign(&format!("{secret}, but not quite"))).await?;
+    Ok(match (right, forged) {
+        (200, 403) => ok("web takes what is signed and refuses what is forged."),
+        (403, _) => fail(
+            "web refuses what is signed with the app secret of these settings.",
+            "web runs with another WHATSAPP_APP_SECRET: restart it.",
+        ),
+        (right, 403) => fail(
+            format!("web answers a signed webhook with {right}."),
+            "Look in its log; Meta posts everything again until it is answered with 200.",
+        ),
+        (_, forged) => fail(
+            format!("web answers a forged webhook with {forged}."),
+            "Stop it: something else than our web listens on this port.",
+        ),
+    })
+}
+
+async fn post(facts: &Facts, signature: &str) -> Result<u16, Found> {
+    let request = facts.local.post(url(facts, "/whatsapp/webhook"));
+    let request = request
+        .header("x-hub-signature-256", signature)
+        .body(NOTHING);
+    let answer = request.send().await;
+    let answer = answer.map_err(|_| skip("web does not answer."))?;
+    Ok(answer.status().as_u16())
+}
+
+fn sign(secret: &str) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(NOTHING.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// Asked for what it does not have: it says so, in its own words. That something accepts the
+/// connection shows nothing, where a firewall answers for everybody.
+pub async fn broker(facts: &Facts) -> Result<Found, Found> {
+    let url = app::layout(&facts.config).broker_url();
+    let Ok(answer) = facts.local.get(&url).send().await else {
+        return Ok(fail(format!("The broker is not reached on {url}."), START));
+    };
+    let status = answer.status().as_u16();
+    let said: Option<Value> = answer.json().await.ok();
+    let is_ours = said.is_some_and(|said| said["error"]["type"].is_string());
+    Ok(match (status, is_ours) {
+        (404, true) => ok(format!("The broker listens on {url}.")),
+        _ => fail(
+            format!("What answers on {url} is not our broker (status {status})."),
+            "Stop whatever listens there, or give BROKER_PORT another port and put the walls up again.",
+        ),
+    })
+}

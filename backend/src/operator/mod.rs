@@ -1,0 +1,77 @@
+//! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
+//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`).
+//!
+//! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
+//! with stable names, and leaves the work to the running worker: it changes tables, nothing else.
+//! What changes anything writes a row of the table `event` in the same transaction. No text, name or
+//! number of a person is shown, but by `tenant show --reveal`.
+
+mod actor;
+pub mod answer;
+mod doctor;
+mod event;
+mod freeze;
+mod settings;
+mod tenant;
+mod trace;
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+
+use crate::clock::Clock;
+use answer::{Answer, Refusal, print};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Looks for everything that can be wrong; exit code 1 if something is.
+    Doctor(doctor::Options),
+    /// Tells where a message is and what it waits for, without its content.
+    Trace(trace::Options),
+    /// Stops what goes out: messages are taken in, none is sent and no agent is asked.
+    Freeze(freeze::Options),
+    /// Lets go out again what `freeze` has stopped.
+    Unfreeze(freeze::Options),
+    /// The people: list, show, suspend, resume.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+}
+
+/// Runs one command and prints its answer. `problems` are settings that could not be read.
+pub async fn run(command: Command, problems: Vec<String>) -> anyhow::Result<ExitCode> {
+    let json = command.wants_json();
+    let answer = answer(command, problems, Clock::System.now()).await?;
+    print(&answer, json);
+    Ok(match answer.good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Doctor(options) => options.json,
+            Self::Trace(options) => options.json,
+            Self::Freeze(options) | Self::Unfreeze(options) => options.json,
+            Self::Tenant(command) => command.wants_json(),
+        }
+    }
+}
+
+/// What a command has to say. A refusal is an answer; an error is what nobody foresaw.
+pub async fn answer(
+    command: Command,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let answer = match command {
+        Command::Doctor(options) => doctor::run(options, problems).await,
+        Command::Trace(options) => trace::run(options, problems, now).await,
+        Command::Freeze(options) => freeze::freeze(options, problems, now).await,
+        Command::Unfreeze(options) => freeze::unfreeze(options, problems, now).await,
+        Command::Tenant(command) => tenant::run(command, problems, now).await,
+    };
+    answer.or_else(|error| Ok(Answer::from(error.downcast::<Refusal>()?)))
+}

@@ -1,0 +1,255 @@
+//! `clawkaka tenant list|show|suspend|resume`: the people, by id.
+//!
+//! A suspended person is refused silently: what they write is stored and goes no further, what
+//! waited for a turn is refused too, answers that are queued wait as long as any other message, and
+//! the sandbox is stopped with its memory kept. A turn that runs then loses its sandbox and is given
+//! up at its deadline.
+
+mod look;
+mod show;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    actor::Actor,
+    answer::{Answer, Refusal, ago, stamp, table},
+    event::{self, Event},
+    settings::{Settings, WHERE_FROM},
+};
+use crate::{
+    id::TenantId,
+    inbox,
+    sandbox::row::{self, Intent},
+    tenant::{self, Status},
+};
+use look::Listed;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Everybody, whoever wrote last first.
+    List(List),
+    /// One person: status, counts, sandbox, tokens, what was done about them.
+    Show(show::Options),
+    /// Refuses a person silently and stops their sandbox; nothing is deleted.
+    Suspend(Change),
+    /// Lets a suspended person in again.
+    Resume(Change),
+}
+
+#[derive(Args)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka tenant list --json | jq -r '.tenants[] | select(.status == \"suspended\") | .id'"))]
+pub struct List {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: u32,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Args)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka tenant suspend 0198c0de-… --why 'asked to be left alone'"))]
+pub struct Change {
+    /// As `clawkaka tenant list` shows it.
+    #[arg(value_name = "ID")]
+    id: Uuid,
+    /// A reason, for the record; no names, no content.
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    actor: Actor,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Command {
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::List(options) => options.json,
+            Self::Show(options) => options.json,
+            Self::Suspend(options) | Self::Resume(options) => options.json,
+        }
+    }
+}
+
+pub async fn run(
+    command: Command,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    match command {
+        Command::List(options) => list(options, problems, now).await,
+        Command::Show(options) => show::show(options, problems, now).await,
+        Command::Suspend(options) => suspend(options, problems, now).await,
+        Command::Resume(options) => resume(options, problems, now).await,
+    }
+}
+
+pub fn unknown(id: TenantId) -> Refusal {
+    Refusal {
+        code: "no-such-tenant",
+        what: format!("There is no person with the id {id}."),
+        todo: "`clawkaka tenant list` shows all.",
+    }
+}
+
+async fn list(
+    mut options: List,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let db = options.settings.database(problems).await?;
+    let all = look::list(&db, i64::from(options.limit), now).await?;
+    let rows: Vec<_> = all.iter().map(|one| cells(one, now)).collect();
+    let heads = [
+        "ID",
+        "STATUS",
+        "LINE",
+        "ZONE",
+        "QUIET",
+        "LAST IN",
+        "OPEN",
+        "SANDBOX",
+        "TOKENS 24H",
+    ];
+    let text = match all.is_empty() {
+        true => "Nobody has written yet.".to_owned(),
+        false => table(&heads, &rows),
+    };
+    let tenants: Vec<_> = all.iter().map(Listed::json).collect();
+    Ok(Answer::new(text, json!({ "tenants": tenants })))
+}
+
+fn cells(one: &Listed, now: DateTime<Utc>) -> Vec<String> {
+    let status = match one.frozen {
+        true => format!("{}, frozen", one.status),
+        false => one.status.clone(),
+    };
+    let sandbox = match (one.slot, &one.intent) {
+        (Some(slot), Some(intent)) if one.failures > 0 => {
+            format!("{slot} {intent}, {} failed starts", one.failures)
+        }
+        (Some(slot), Some(intent)) => format!("{slot} {intent}"),
+        _ => "-".to_owned(),
+    };
+    vec![
+        one.id.to_string(),
+        status,
+        one.phone_number_id.clone(),
+        one.time_zone.clone(),
+        one.quiet(),
+        one.last_inbound_at
+            .map_or("-".to_owned(), |at| ago(at, now)),
+        format!("{} in, {} out", one.waiting + one.in_turn, one.queued),
+        sandbox,
+        one.tokens_day.to_string(),
+    ]
+}
+
+async fn suspend(
+    mut options: Change,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let db = options.settings.database(problems).await?;
+    let id = TenantId(options.id);
+    let mut tx = db.begin().await.context("begin a suspension")?;
+    let known = tenant::find(&mut *tx, id).await?;
+    let known = known.ok_or_else(|| unknown(id))?;
+    let is_new = tenant::suspend(&mut *tx, id).await?;
+    if !is_new && known.status != Status::Suspended {
+        return Err(Refusal {
+            code: "cannot-suspend",
+            what: format!("{id} has left or was erased."),
+            todo: "There is nothing to suspend.",
+        }
+        .into());
+    }
+    let mut refused = 0;
+    let mut sandbox = None;
+    if is_new {
+        refused = inbox::refuse_waiting(&mut *tx, id, now).await?;
+        sandbox = row::set_intent(&mut *tx, id, Intent::Stopped).await?;
+        let detail = json!({ "why": options.why, "refused_messages": refused,
+                             "sandbox": sandbox.map(|id| id.0) });
+        record(&mut tx, options.actor, id, "suspend", detail, now).await?;
+    }
+    tx.commit().await.context("commit a suspension")?;
+    let text = match is_new {
+        true => format!(
+            "{id} is suspended: {refused} waiting messages refused{}.\n\
+             What they write is stored and goes no further; queued answers wait.\n\
+             Undo: clawkaka tenant resume {id}",
+            sandbox.map_or("", |_| ", the sandbox stops")
+        ),
+        false => format!("{id} was suspended already."),
+    };
+    let json = json!({ "tenant": id.0, "status": "suspended", "changed": is_new,
+                       "refused_messages": refused, "sandbox": sandbox.map(|id| id.0) });
+    Ok(Answer::new(text, json))
+}
+
+async fn resume(
+    mut options: Change,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let db = options.settings.database(problems).await?;
+    let id = TenantId(options.id);
+    let mut tx = db.begin().await.context("begin a resumption")?;
+    let known = tenant::find(&mut *tx, id).await?;
+    let known = known.ok_or_else(|| unknown(id))?;
+    let is_new = tenant::resume(&mut *tx, id).await?;
+    if !is_new && known.status != Status::Active {
+        return Err(Refusal {
+            code: "not-suspended",
+            what: format!("{id} is not suspended."),
+            todo: "`clawkaka tenant show` says how they stand with us.",
+        }
+        .into());
+    }
+    if is_new {
+        row::set_intent(&mut *tx, id, Intent::Auto).await?;
+        let detail = json!({ "why": options.why });
+        record(&mut tx, options.actor, id, "resume", detail, now).await?;
+    }
+    tx.commit().await.context("commit a resumption")?;
+    let text = match is_new {
+        true => format!("{id} is active again; their sandbox starts with their next message."),
+        false => format!("{id} was active already."),
+    };
+    let json = json!({ "tenant": id.0, "status": "active", "changed": is_new });
+    Ok(Answer::new(text, json))
+}
+
+async fn record(
+    db: &mut sqlx::PgConnection,
+    actor: Actor,
+    tenant: TenantId,
+    kind: &'static str,
+    detail: serde_json::Value,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let event = Event {
+        actor: &actor.name(),
+        tenant: Some(tenant),
+        kind,
+        detail,
+    };
+    event::record(db, event, now).await
+}
+
+fn stamped(at: Option<DateTime<Utc>>) -> Option<String> {
+    at.map(stamp)
+}
