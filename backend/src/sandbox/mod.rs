@@ -190,7 +190,9 @@ impl Sandboxes {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
-        self.notes().ready.insert(run);
+        if self.notes().ready.insert(run) {
+            tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
+        }
         // Room for the next boot.
         self.wake();
         Ok(())
