@@ -186,13 +186,13 @@ impl Sandboxes {
     /// The gateway behind this endpoint answered, authenticated.
     pub async fn ready(&self, endpoint: &Endpoint) -> anyhow::Result<()> {
         let run = (endpoint.container_id.clone(), endpoint.started_at.clone());
-        if !self.is_current(endpoint) {
+        // Once per run of a container: each time costs a commit and a look at everything in Docker.
+        if !self.is_current(endpoint) || self.notes().ready.contains(&run) {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
-        if self.notes().ready.insert(run) {
-            tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
-        }
+        self.notes().ready.insert(run);
+        tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
         // Room for the next boot.
         self.wake();
         Ok(())
