@@ -15,7 +15,7 @@ use crate::{
     broker::{self, Broker, Timeouts},
     clock::Clock,
     config::{Config, Keys},
-    http::{self, Web},
+    http::{self, Web, batch},
     lease::Lease,
     lifecycle::Shutdown,
     line, presence,
@@ -85,14 +85,16 @@ async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow:
         Keys::None => anyhow::bail!("web needs a key to seal with"),
     };
     let stored = Arc::new(Notify::new());
+    let (batches, lanes) = batch::batches(db.clone(), Clock::System, stored.clone());
     let web = Web {
         db: db.clone(),
-        clock: Clock::System,
+        batches,
         sealer: Arc::new(Sealer::new(sealing_key)),
         app_secret: config.whatsapp.app_secret.clone(),
         verification_token: config.whatsapp.verification_token.clone(),
-        stored: stored.clone(),
     };
+    // It ends after the last request, and so after the listener.
+    shutdown.run_forever("store", lanes.run());
     shutdown.run_forever(
         "notify",
         wake::tell_workers(db.clone(), stored, shutdown.clone()),

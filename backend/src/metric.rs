@@ -164,6 +164,8 @@ const METRICS: &[Metric] = &[
     counter("clawkaka_webhook_forged_total", By::Web, "Webhooks whose signature does not match."),
     counter("clawkaka_webhook_updates_total", By::Web, "Updates in authentic webhooks, repeats included."),
     counter("clawkaka_webhook_stored_total", By::Web, "Updates that were new and are stored."),
+    counter("clawkaka_webhook_batches_split_total", By::Web,
+        "Batches of webhooks that Postgres refused; each of the batch was then stored by itself."),
     // Worker: is it at work?
     gauge("clawkaka_lease_held", By::Worker, Unit::Count, "1 while this process holds the worker's lease."),
     gauge("clawkaka_postgres_up", By::Worker, Unit::Count, "1 while Postgres answers the worker."),

@@ -5,6 +5,7 @@
 //! person would see, answer as strictly as the real services where those are strict, and fail only
 //! in the ways they are told to. They never reach into the product.
 
+pub mod bench;
 pub mod command;
 pub mod control;
 pub mod crowd;

@@ -1,7 +1,8 @@
 //! A place of its own on this machine for one deployment under test, and the way to leave none behind.
 //!
-//! A deployment is named `ck-test-<pid>-<n>` after the test process, so that the next run can tell
-//! and remove what a killed one left: containers, volumes, networks, walls, folders, processes.
+//! A deployment is named `ck-test-<pid>-<n>` (a benchmark's: `ck-bench-…`) after the process that
+//! made it, so that the next run can tell and remove what a killed one left: containers, volumes,
+//! networks, walls, folders, processes.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +20,9 @@ use crate::{
     docker::{DEPLOYMENT_LABEL, Docker},
 };
 
-const PREFIX: &str = "ck-test-";
+/// What a deployment is for; the beginning of its name.
+pub const TEST: &str = "ck-test-";
+pub const BENCH: &str = "ck-bench-";
 /// Below the range from which the kernel takes ports for connections.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// Second bytes of 10.x.0.0/16.
@@ -39,13 +42,14 @@ pub struct Place {
 }
 
 impl Place {
-    pub async fn find() -> anyhow::Result<Self> {
+    /// `purpose` is [`TEST`] or [`BENCH`].
+    pub async fn find(purpose: &str) -> anyhow::Result<Self> {
         static NUMBER: AtomicU16 = AtomicU16::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         if number == 0 {
             sweep().context("sweep up after killed runs")?;
         }
-        let deployment = format!("{PREFIX}{}-{number}", process::id());
+        let deployment = format!("{purpose}{}-{number}", process::id());
         let second = free_subnet(number).await?;
         let folder = std::env::temp_dir().join(&deployment);
         fs::create_dir_all(&folder).context("make a folder")?;
@@ -130,9 +134,10 @@ fn sweep() -> anyhow::Result<()> {
 }
 
 fn is_of_the_dead(deployment: &str) -> bool {
-    let pid = deployment
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split('-').next());
+    let ours = [TEST, BENCH]
+        .iter()
+        .find_map(|purpose| deployment.strip_prefix(purpose));
+    let pid = ours.and_then(|rest| rest.split('-').next());
     pid.and_then(|pid| pid.parse::<u32>().ok())
         .is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
 }

@@ -1,7 +1,7 @@
 //! A throwaway Postgres cluster: on loopback, with passwords, thrown away at the end.
 //!
-//! It logs every statement, so that a story can look for what must not be in the log, and can be
-//! killed and started again under the product.
+//! For a story it logs every statement, to be searched for what must not be in the log, and can be
+//! killed and started again under the product; for a benchmark it runs as in production.
 
 use std::{
     fs,
@@ -27,11 +27,20 @@ use crate::{command, free_ports};
 const DEBIAN: &str = "/usr/lib/postgresql";
 const PRODUCT: &str = "clawkaka";
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// How a server is set for stories.
+pub const TALKATIVE: &[&str] = &[
+    "shared_buffers=32MB",
+    "log_statement=all",
+    "log_connections=on",
+];
+/// As `infra/lib/postgres.sh` sets it: what a commit acknowledges is on the disk.
+pub const AS_IN_PRODUCTION: &[&str] = &["fsync=on", "synchronous_commit=on", "max_connections=200"];
 /// Postgres tells nobody that it accepts connections.
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
 pub struct Postgres {
     folder: PathBuf,
+    settings: &'static [&'static str],
     port: u16,
     /// Of the product's role; the superuser has another.
     password: String,
@@ -44,7 +53,7 @@ pub struct Postgres {
 
 impl Postgres {
     /// Makes a cluster below `folder` and a database with a role of its own for the product.
-    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, settings: &'static [&'static str]) -> anyhow::Result<Self> {
         let folder = folder.join("postgres");
         let superuser_password = Uuid::new_v4().simple().to_string();
         make_cluster(&folder, &superuser_password)
@@ -57,7 +66,7 @@ impl Postgres {
             .username("postgres")
             .password(&superuser_password)
             .database("postgres");
-        let server = Mutex::new(spawn(&folder, port)?);
+        let server = Mutex::new(spawn(&folder, port, settings)?);
         let db = superuser.clone().database(PRODUCT);
         let db = PgPoolOptions::new()
             .max_connections(4)
@@ -65,6 +74,7 @@ impl Postgres {
         let password = Uuid::new_v4().simple().to_string();
         let postgres = Self {
             folder,
+            settings,
             port,
             password,
             superuser_password,
@@ -116,7 +126,7 @@ impl Postgres {
     pub async fn kill_9_and_start_again(&self) -> anyhow::Result<()> {
         let mut server = self.server.lock().await;
         server.kill().await.context("kill Postgres")?;
-        *server = spawn(&self.folder, self.port)?;
+        *server = spawn(&self.folder, self.port, self.settings)?;
         self.wait_until_up(&mut server).await?;
         Ok(())
     }
@@ -133,7 +143,7 @@ impl Postgres {
             }
             // The processes of a killed server hold its shared memory until they notice.
             if server.try_wait().context("look at Postgres")?.is_some() {
-                *server = spawn(&self.folder, self.port)?;
+                *server = spawn(&self.folder, self.port, self.settings)?;
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
@@ -151,6 +161,18 @@ impl Postgres {
         dump.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", PRODUCT]);
         dump.env("PGPASSWORD", &self.superuser_password);
         command::output(dump, b"").await
+    }
+
+    /// A client program, as the product's role on the product's database.
+    pub fn client(&self, program: &str) -> anyhow::Result<Command> {
+        let mut client = Command::new(binary(program)?);
+        client
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", PRODUCT)
+            .env("PGPASSWORD", &self.password)
+            .env("PGDATABASE", PRODUCT);
+        Ok(client)
     }
 
     /// One number, for stories that count rows.
@@ -197,7 +219,7 @@ async fn make_cluster(folder: &Path, password: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn spawn(folder: &Path, port: u16) -> anyhow::Result<Child> {
+fn spawn(folder: &Path, port: u16, settings: &[&str]) -> anyhow::Result<Child> {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -206,13 +228,8 @@ fn spawn(folder: &Path, port: u16) -> anyhow::Result<Child> {
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-        .args([
-            "-c",
-            "unix_socket_directories=",
-            "-c",
-            "shared_buffers=32MB",
-        ])
-        .args(["-c", "log_statement=all", "-c", "log_connections=on"])
+        .args(["-c", "unix_socket_directories="])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -29,7 +29,7 @@ use crate::{
     logs::{Logs, has_none_of},
     model,
     place::{self, Place},
-    postgres::Postgres,
+    postgres::{self, Postgres},
     whatsapp::{self, Side},
 };
 
@@ -69,16 +69,23 @@ impl Product {
     pub async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut product = Self::prepare(settings).await?;
         product.walls("up").await?;
-        let migrate = product.command("migrate")?;
-        output(migrate, b"").await.context("migrate")?;
+        product.migrate().await?;
         product.start_again().await?;
         Ok(product)
     }
 
     /// Everything but the product itself.
     pub async fn prepare(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let place = Place::find().await?;
-        let postgres = Postgres::start(&place.folder).await?;
+        let place = Place::find(place::TEST).await?;
+        let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
+        Self::prepare_at(place, postgres, settings).await
+    }
+
+    pub async fn prepare_at(
+        place: Place,
+        postgres: Postgres,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let secret = || Uuid::new_v4().simple().to_string();
         let master = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
         let secrets = vec![
@@ -153,6 +160,13 @@ impl Product {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         Ok(command)
+    }
+
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        output(self.command("migrate")?, b"")
+            .await
+            .context("migrate")?;
+        Ok(())
     }
 
     /// Runs `walls.sh up` or `down`.
@@ -267,8 +281,13 @@ impl Product {
             self.logs.text()?.as_bytes(),
             &self.private(),
         )?;
-        self.finished = true;
+        self.finished();
         Ok(())
+    }
+
+    /// Nobody needs to read its log.
+    pub fn finished(&mut self) {
+        self.finished = true;
     }
 
     /// Every text, name, number and secret of this story.

@@ -2,7 +2,11 @@
 
 use std::{fs, process::Command};
 
-use e2e::{alone, command, place::Place, postgres::Postgres};
+use e2e::{
+    alone, command,
+    place::{self, Place},
+    postgres::{self, Postgres},
+};
 
 /// Above every pid Linux gives out, so surely nobody's.
 const NOBODY: u32 = 4_194_305;
@@ -21,7 +25,7 @@ async fn a_cluster_is_the_same_after_it_was_killed_and_what_dead_runs_left_is_go
     .await?;
     fs::create_dir_all(std::env::temp_dir().join(&left))?;
 
-    let place = Place::find().await?;
+    let place = Place::find(place::TEST).await?;
     anyhow::ensure!(
         !std::env::temp_dir().join(&left).exists(),
         "a folder was left"
@@ -32,7 +36,7 @@ async fn a_cluster_is_the_same_after_it_was_killed_and_what_dead_runs_left_is_go
     let volumes = command::run("docker", &["volume", "ls", "-q", "--filter", &filter]).await?;
     anyhow::ensure!(volumes.is_empty(), "a volume was left");
 
-    let postgres = Postgres::start(&place.folder).await?;
+    let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
     sqlx::query("create table kept as select 7::bigint as number")
         .execute(&postgres.db)
         .await?;
@@ -48,7 +52,7 @@ async fn a_cluster_is_the_same_after_it_was_killed_and_what_dead_runs_left_is_go
     );
     let data = place.folder.join("postgres/data");
     drop(postgres);
-    e2e::place::remove(&place.deployment);
+    place::remove(&place.deployment);
     anyhow::ensure!(!data.exists(), "the cluster was left");
     let running = Command::new("pgrep")
         .args(["-f", &data.to_string_lossy()])

@@ -1,5 +1,6 @@
 //! The web role: what faces the internet. It verifies, stores and answers; it decides nothing.
 
+pub mod batch;
 mod error;
 mod health;
 mod webhook;
@@ -10,10 +11,10 @@ use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware, rout
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use sqlx::PgPool;
-use tokio::sync::Notify;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::{clock::Clock, lease::Lease, sandbox::docker::Docker, seal::Sealer};
+use crate::{lease::Lease, sandbox::docker::Docker, seal::Sealer};
+use batch::Batches;
 
 /// Meta's documented limit of a webhook body.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -26,12 +27,10 @@ const WEBHOOK: &str = "/whatsapp/webhook";
 #[derive(Clone)]
 pub struct Web {
     pub db: PgPool,
-    pub clock: Clock,
+    pub batches: Batches,
     pub sealer: Arc<Sealer>,
     pub app_secret: SecretString,
     pub verification_token: SecretString,
-    /// Rung after each commit; passed on to the workers, many as one.
-    pub stored: Arc<Notify>,
 }
 
 /// The public routes.

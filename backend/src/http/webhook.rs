@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Web, error::ApiError};
 use crate::{
-    inbox,
+    inbox::Sealed,
     whatsapp::{meta, signature},
 };
 
@@ -98,14 +98,9 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
 }
 
 pub async fn receive(State(web): State<Web>, Signed(body): Signed) -> Result<(), ApiError> {
-    let updates = meta::cut(&body);
-    let stored = inbox::accept(&web.db, &web.sealer, &updates, web.clock.now())
-        .await
-        .context("store a webhook's updates")?;
-    if stored > 0 {
-        web.stored.notify_one();
-    }
-    metrics::counter!("clawkaka_webhook_updates_total").increment(updates.len() as u64);
-    metrics::counter!("clawkaka_webhook_stored_total").increment(stored);
+    let updates = meta::cut(&body).into_iter();
+    let sealed = updates.map(|update| Sealed::new(&web.sealer, update));
+    let stored = web.batches.store(sealed.collect()).await;
+    stored.context("store a webhook's updates")?;
     Ok(())
 }

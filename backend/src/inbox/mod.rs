@@ -24,15 +24,35 @@ pub struct Unrouted {
     pub body: Vec<u8>,
 }
 
-/// Stores what a webhook brought in one round trip. Repeats are no-ops.
+/// An update that only the worker can read any more.
+pub struct Sealed(Update);
+
+impl Sealed {
+    pub fn new(sealer: &Sealer, mut update: Update) -> Self {
+        update.body = sealer.seal(&update.body);
+        Self(update)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.body.len()
+    }
+}
+
+/// Stores what webhooks brought in one round trip. Repeats are no-ops.
 /// Returns how many updates were new.
 pub async fn accept(
     db: impl PgExecutor<'_>,
-    sealer: &Sealer,
-    updates: &[Update],
+    updates: &[&Sealed],
     now: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let ids: Vec<_> = updates.iter().map(|_| InboxId::new().0).collect();
+    // The ids keep the order of arrival. The rows go in by their keys: two transactions that bring
+    // the same ones wait for each other, and never crosswise.
+    let mut rows: Vec<_> = updates
+        .iter()
+        .map(|Sealed(update)| (InboxId::new().0, update))
+        .collect();
+    rows.sort_by_key(|(_, row)| (&row.phone_number_id, row.kind.as_str(), &row.provider_id));
+    let (ids, updates): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     let numbers: Vec<_> = updates
         .iter()
         .map(|update| update.phone_number_id.clone())
@@ -46,10 +66,7 @@ pub async fn accept(
         .map(|update| update.provider_id.clone())
         .collect();
     let provider_ats: Vec<_> = updates.iter().map(|update| update.provider_at).collect();
-    let bodies: Vec<_> = updates
-        .iter()
-        .map(|update| sealer.seal(&update.body))
-        .collect();
+    let bodies: Vec<_> = updates.iter().map(|update| update.body.clone()).collect();
     // Only the name of the line is looked up here; whether it is ours is the worker's business.
     let inserted = sqlx::query!(
         "insert into inbox (id, line_id, kind, provider_id, provider_at, received_at, body, key_id, run_after)

@@ -197,7 +197,8 @@ impl Sandboxes {
     /// The gateway behind this endpoint answered, authenticated.
     pub async fn ready(&self, endpoint: &Endpoint) -> anyhow::Result<()> {
         let run = (endpoint.container_id.clone(), endpoint.started_at.clone());
-        if !self.is_current(endpoint) {
+        // Once per run of a container: each time costs a commit and a look at everything in Docker.
+        if !self.is_current(endpoint) || self.notes().ready.contains(&run) {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
@@ -209,6 +210,7 @@ impl Sandboxes {
         if let Some(asked) = asked {
             metrics::histogram!("clawkaka_sandbox_wake_seconds").record(asked.elapsed());
         }
+        tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
         // Room for the next boot.
         self.wake();
         Ok(())

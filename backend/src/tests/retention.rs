@@ -65,7 +65,12 @@ impl Story {
     /// Meta posts a message; how many updates were new.
     pub async fn receives(&self, id: &str) -> u64 {
         let updates = meta::cut(&webhook(&[text(id, "Hello")]));
-        inbox::accept(&self.db, &sealer(), &updates, self.clock.now())
+        let sealed = updates
+            .into_iter()
+            .map(|update| inbox::Sealed::new(&sealer(), update));
+        let sealed: Vec<_> = sealed.collect();
+        let all: Vec<_> = sealed.iter().collect();
+        inbox::accept(&self.db, &all, self.clock.now())
             .await
             .unwrap()
     }

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use crate::{
     clock::Clock,
     config::{Limits, Timing},
-    http::{self, Web},
+    http::{self, Web, batch},
     id::LineId,
     seal::{MasterKey, Opener, Sealer},
 };
@@ -84,13 +84,14 @@ impl Site {
     #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
     pub async fn start(db: &PgPool) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let (batches, lanes) = batch::batches(db.clone(), Clock::manual(noon()), Arc::default());
+        tokio::spawn(lanes.run());
         let web = Web {
             db: db.clone(),
-            clock: Clock::manual(noon()),
+            batches,
             sealer: sealer(),
             app_secret: SecretString::from(APP_SECRET),
             verification_token: SecretString::from("verify-me"),
-            stored: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/whatsapp/webhook", listener.local_addr().unwrap());

@@ -109,7 +109,6 @@ impl Delivery {
             return Ok(None);
         }
         tx.commit().await?;
-        exchange.sandboxes.wake();
         Ok(Some(turn))
     }
 

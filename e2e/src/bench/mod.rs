@@ -1,0 +1,105 @@
+//! What the product costs and how fast it is, each number with its floor from the same run.
+//!
+//! The real binary, the real Docker, OpenClaw and Postgres; only WhatsApp and the model are
+//! simulated. `infra/bench.sh` prepares the machine and runs `clawkaka-bench`, which runs [`Row`]s.
+
+mod bare;
+mod direct;
+mod load;
+mod memory;
+mod person;
+mod pgbench;
+mod relay;
+pub mod report;
+mod request;
+mod stage;
+mod webhooks;
+
+use std::time::Duration;
+
+use report::Figure;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    WebhookLatency,
+    WebhookThroughput,
+    NewPerson,
+    Relay,
+    Memory,
+    ModelRequest,
+}
+
+impl Row {
+    pub const ALL: [Self; 6] = [
+        Self::WebhookLatency,
+        Self::WebhookThroughput,
+        Self::NewPerson,
+        Self::Relay,
+        Self::Memory,
+        Self::ModelRequest,
+    ];
+
+    /// What picks it on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebhookLatency => "webhook-latency",
+            Self::WebhookThroughput => "webhook-throughput",
+            Self::NewPerson => "new-person",
+            Self::Relay => "relay",
+            Self::Memory => "memory",
+            Self::ModelRequest => "model-request",
+        }
+    }
+
+    pub async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+        match self {
+            Self::WebhookLatency => Box::pin(webhooks::latency(scale)).await,
+            Self::WebhookThroughput => Box::pin(webhooks::throughput(scale)).await,
+            Self::NewPerson => Box::pin(person::measure(scale)).await,
+            Self::Relay => Box::pin(relay::measure(scale)).await,
+            Self::Memory => Box::pin(memory::measure(scale)).await,
+            Self::ModelRequest => Box::pin(request::measure()).await,
+        }
+    }
+}
+
+/// How much of everything: load is bounded in number and in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// How often ours and the floor take turns.
+    pub rounds: usize,
+    /// How long one such turn of a load lasts.
+    pub slice: Duration,
+    pub warm_up: Duration,
+    /// New people, each with a sandbox of their own.
+    pub people: usize,
+    /// Turns relayed, and as many sent directly.
+    pub turns: usize,
+    /// Sandboxes that run while memory is read.
+    pub running: usize,
+    pub light_traffic: Duration,
+}
+
+impl Scale {
+    /// For numbers to be believed.
+    pub const FULL: Self = Self {
+        rounds: 3,
+        slice: Duration::from_secs(10),
+        warm_up: Duration::from_secs(3),
+        people: 5,
+        turns: 40,
+        running: 10,
+        light_traffic: Duration::from_secs(60),
+    };
+    /// To see that every row can still be measured.
+    pub const QUICK: Self = Self {
+        rounds: 1,
+        slice: Duration::from_secs(2),
+        warm_up: Duration::from_secs(1),
+        people: 1,
+        turns: 3,
+        running: 1,
+        light_traffic: Duration::from_secs(5),
+    };
+}
