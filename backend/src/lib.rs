@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod lease;
 pub mod lifecycle;
 pub mod line;
+pub mod migrate;
 pub mod outbox;
 pub mod presence;
 pub mod receipt;

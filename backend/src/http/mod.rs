@@ -1,5 +1,6 @@
 //! The web role: what faces the internet. It verifies, stores and answers; it decides nothing.
 
+pub mod drain;
 mod error;
 mod health;
 mod webhook;
