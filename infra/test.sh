@@ -53,6 +53,7 @@ main() {
   step "walls" walls
   step "end-to-end tests" minutes 40 end_to_end
   step "up, again, and nuke" up_again_and_nuke
+  step "compose deployment" minutes 40 compose_deployment
   closing
 }
 
@@ -186,8 +187,25 @@ walls() {
 }
 
 end_to_end() {
+  local name tests=()
   use_image
-  cargo test --locked --workspace --test '*'
+  for name in $(end_to_end_tests | grep -vx compose); do tests+=(--test "$name"); done
+  cargo test --locked -p e2e "${tests[@]}"
+}
+
+end_to_end_tests() {
+  local file
+  for file in e2e/tests/*.rs e2e/tests/*/main.rs; do
+    file=${file%/main.rs}
+    basename "${file%.rs}"
+  done
+}
+
+# deploy.sh, an upgrade under load, nuke.sh: the way an operator goes.
+compose_deployment() {
+  use_image
+  unset DATABASE_URL
+  SQLX_OFFLINE=true cargo test --locked -p e2e --test compose
 }
 
 # As an operator does it, beside whatever else runs on this machine.
