@@ -27,9 +27,9 @@ pulls or builds the images; puts up the walls around the sandboxes; starts Postg
 each with its own secrets and no others (infra/compose.yaml); waits until all are well; and prints what to type into
 Meta's dashboard.
 
-The upgrade is the same command after git pull. Migrations run first, beside the programs that still run; then web is
-replaced while Caddy holds back the webhooks that come in, then broker and worker. No webhook is lost, and no sandbox
-is touched. What did not change stays as it is.
+The upgrade is the same command after git pull. Migrations run first, beside the programs that still run; then the two
+webs are replaced, one taking the webhooks while the other is away, then broker and worker. No webhook is lost, and no
+sandbox is touched. What did not change stays as it is.
 
 At boot Docker starts everything again; where systemd runs, the walls stand before that. Where it does not, run this.
 
@@ -152,8 +152,9 @@ hand_out() {
 roll() {
   start_service postgres 120
   run_migrations
-  # web before Caddy, so that the first request finds it; when both run, Caddy stays and bridges the gap.
-  start_service web 120
+  # One web after the other, so that one is always there; and before Caddy, so that the first request finds them.
+  start_service web-a 120
+  start_service web-b 120
   start_service caddy 60
   start_service broker 120
   start_service worker 180
@@ -189,7 +190,7 @@ Then write to your number.
 
 Where to look next
   containers     docker ps --filter label=clawkaka.deployment=$CLAWKAKA_DEPLOYMENT
-  log            docker logs -f $(container worker)     (also: web, broker, caddy, postgres)
+  log            docker logs -f $(container worker)     (also: web-a, web-b, broker, caddy, postgres)
   health         curl http://127.0.0.1:$WORKER_HEALTH_PORT/readyz
   metrics        curl http://127.0.0.1:$METRICS_PORT/metrics (worker), :$BROKER_METRICS_PORT (broker)
   database       docker exec -it $(container postgres) psql clawkaka

@@ -205,7 +205,8 @@ end_to_end_tests() {
 compose_deployment() {
   use_image
   unset DATABASE_URL
-  SQLX_OFFLINE=true cargo test --locked -p e2e --test compose
+  cargo_release
+  cargo test --locked -p e2e --test compose
 }
 
 # As an operator does it, beside whatever else runs on this machine.

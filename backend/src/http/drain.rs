@@ -3,7 +3,8 @@
 //! Closing a listener resets the connections that wait in its queue, and a graceful shutdown closes
 //! those on which nothing was read yet. The proxy may have written a webhook on either, and cannot
 //! know whether it was stored. So first nobody new gets in: the kernel ignores whoever knocks, and
-//! the proxy knocks again. Those inside get a moment to say what they came for. Then we close.
+//! the proxy knocks elsewhere or again. Those inside get a moment to say what they came for. Then
+//! we close.
 
 use std::time::Duration;
 

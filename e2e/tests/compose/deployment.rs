@@ -267,8 +267,8 @@ impl Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         if std::thread::panicking() || self.variables().exists() {
-            for service in ["migrate", "web", "broker", "worker", "caddy"] {
-                let tail = "docker logs --tail 30 \"$0\" 2>&1";
+            for service in ["migrate", "web-a", "web-b", "broker", "worker", "caddy"] {
+                let tail = "docker logs \"$0\" 2>&1 | grep -v '\"status\":200' | tail -n 40";
                 let log = try_now("sh", &["-c", tail, &self.container(service)]);
                 show(service, &log);
             }

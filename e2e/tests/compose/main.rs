@@ -15,7 +15,7 @@ use e2e::{
 use deployment::{Deployment, set_variable};
 use load::Load;
 
-const ROLES: [&str; 3] = ["web", "broker", "worker"];
+const ROLES: [&str; 4] = ["web-a", "web-b", "broker", "worker"];
 const OTHERS: [&str; 2] = ["postgres", "caddy"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +104,7 @@ async fn upgraded_under_load_nothing_is_lost(
 
     set_variable(&deployment.variables(), "CLAWKAKA_IMAGE", &old)?;
     deployment.compose_up().await?;
-    deployment.healthy("web").await?;
+    deployment.healthy("web-b").await?;
     deployment.healthy("worker").await?;
     anyhow::ensure!(
         image_of_web(deployment).await? == old,
@@ -142,7 +142,7 @@ async fn running_sandbox(deployment: &Deployment) -> anyhow::Result<(String, Str
 }
 
 async fn image_of_web(deployment: &Deployment) -> anyhow::Result<String> {
-    let facts = deployment.inspect("web").await?;
+    let facts = deployment.inspect("web-b").await?;
     let image = facts["Config"]["Image"].as_str();
     Ok(image.context("web has no image")?.to_owned())
 }

@@ -24,9 +24,29 @@ struct Allowed {
 
 const NONE: &str = "0000000000000000";
 
-const ALLOWED: [Allowed; 5] = [
+const ALLOWED: [Allowed; 6] = [
     Allowed {
-        service: "web",
+        service: "web-a",
+        uid: "10001",
+        capabilities: NONE,
+        files: &[
+            "app-secret",
+            "database-url",
+            "sealing-key",
+            "verification-token",
+        ],
+        holds: &[
+            "app-secret",
+            "database-password",
+            "sealing-key",
+            "verification-token",
+        ],
+        networks: &["inside"],
+        docker: false,
+        socket: true,
+    },
+    Allowed {
+        service: "web-b",
         uid: "10001",
         capabilities: NONE,
         files: &[
