@@ -88,6 +88,8 @@ load_deployment() {
   default METRICS_PORT "$((PORT + 2))"
   default BROKER_PORT "$((PORT + 4))"
   default BROKER_METRICS_PORT "$((PORT + 5))"
+  default WEB_A_METRICS_PORT "$((PORT + 6))"
+  default WEB_B_METRICS_PORT "$((PORT + 7))"
   default CADDY_HTTP_PORT 80
   default CADDY_HTTPS_PORT 443
 }
@@ -132,12 +134,19 @@ check_machine() {
       die "up.sh runs this deployment already ($name): ./infra/nuke.sh removes that, or set CLAWKAKA_DEPLOYMENT to another name."
     fi
   done
-  [[ -n $(container_id caddy) ]] || printf '%s CADDY_HTTP_PORT\n%s CADDY_HTTPS_PORT\n' "$CADDY_HTTP_PORT" "$CADDY_HTTPS_PORT" | check_ports
-  [[ -n $(container_id worker) ]] || printf '%s WORKER_HEALTH_PORT\n%s METRICS_PORT\n' "$WORKER_HEALTH_PORT" "$METRICS_PORT" | check_ports
-  [[ -n $(container_id broker) ]] || printf '%s BROKER_PORT\n%s BROKER_METRICS_PORT\n' "$BROKER_PORT" "$BROKER_METRICS_PORT" | check_ports
+  ports_of caddy CADDY_HTTP_PORT CADDY_HTTPS_PORT WEB_A_METRICS_PORT WEB_B_METRICS_PORT
+  ports_of broker BROKER_PORT BROKER_METRICS_PORT
+  ports_of worker WORKER_HEALTH_PORT METRICS_PORT
   if ! getent hosts "$CLAWKAKA_DOMAIN" >/dev/null; then
     warn "$CLAWKAKA_DOMAIN has no address yet: Caddy cannot get a certificate until its DNS points at this machine"
   fi
+}
+
+# ports_of <service> <setting>…: free, unless they are its own already.
+ports_of() {
+  local name
+  [[ -z $(container_id "$1") ]] || return 0
+  for name in "${@:2}"; do echo "${!name} $name"; done | check_ports
 }
 
 hand_out() {
@@ -192,7 +201,8 @@ Where to look next
   containers     docker ps --filter label=clawkaka.deployment=$CLAWKAKA_DEPLOYMENT
   log            docker logs -f $(container worker)     (also: web-a, web-b, broker, caddy, postgres)
   health         curl http://127.0.0.1:$WORKER_HEALTH_PORT/readyz
-  metrics        curl http://127.0.0.1:$METRICS_PORT/metrics (worker), :$BROKER_METRICS_PORT (broker)
+  metrics        curl http://127.0.0.1:$METRICS_PORT/metrics (worker), :$BROKER_METRICS_PORT (broker),
+                 :$WEB_A_METRICS_PORT and :$WEB_B_METRICS_PORT (web)
   database       docker exec -it $(container postgres) psql clawkaka
   walls          ${named}infra/firewall/walls.sh show
   secrets        $STATE/settings.env (back it up)

@@ -19,7 +19,7 @@ make_images() {
   say "The product's image is $CLAWKAKA_IMAGE"
 }
 
-# What is here already needs no registry, so that an upgrade does not depend on one either.
+# What is here already is not asked for again.
 registry_is_reachable() {
   local image
   POSTGRES_IMAGE=$PUBLIC_POSTGRES CADDY_IMAGE=$PUBLIC_CADDY

@@ -76,7 +76,7 @@ write_settings() {
 
 plain_names() {
   comm -23 <(setting_names | sort -u) \
-    <({ secret_names; printf '%s\n' CLAWKAKA_SEALING_KEY DATABASE_URL DOCKER_HOST ROLES PORT WORKER_HEALTH_PORT METRICS_PORT BROKER_PORT; } | sort -u)
+    <({ secret_names; printf '%s\n' CLAWKAKA_SEALING_KEY DATABASE_URL DOCKER_HOST ROLES PORT WORKER_HEALTH_PORT METRICS_PORT METRICS_ADDRESS BROKER_PORT; } | sort -u)
 }
 
 # Compose replaces a container when its definition changes, so the definition has a mark of what the files say. It
@@ -102,6 +102,8 @@ write_variables() {
     echo "METRICS_PORT=$METRICS_PORT"
     echo "BROKER_PORT=$BROKER_PORT"
     echo "BROKER_METRICS_PORT=$BROKER_METRICS_PORT"
+    echo "WEB_A_METRICS_PORT=$WEB_A_METRICS_PORT"
+    echo "WEB_B_METRICS_PORT=$WEB_B_METRICS_PORT"
     echo "CLAWKAKA_IMAGE=$CLAWKAKA_IMAGE"
     echo "POSTGRES_IMAGE=$POSTGRES_IMAGE"
     echo "CADDY_IMAGE=$CADDY_IMAGE"
