@@ -56,27 +56,35 @@ fn ignore_who_knocks() -> [SockFilter; 5] {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, sync::Arc};
+
+    use axum::{Router, routing::get};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
+        sync::{Semaphore, oneshot},
+        task::JoinSet,
+        time::timeout,
     };
 
     use super::*;
 
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: us\r\nConnection: close\r\n\r\n";
+
+    async fn listen() -> (TcpListener, Door, SocketAddr) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (listener, door) = Door::of(listener).unwrap();
+        (listener, door, address)
+    }
+
     #[tokio::test]
     async fn whoever_was_let_in_is_served_and_whoever_knocks_later_finds_nobody() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let (listener, door) = Door::of(listener).unwrap();
-        let address = listener.local_addr().unwrap();
-
+        let (listener, door, address) = listen().await;
         // In the queue, not yet accepted, and silent so far.
         let mut inside = TcpStream::connect(address).await.unwrap();
-        let shutting = door.shut();
-        let knocking = async {
-            // The filter is set at the first poll of `shut`, which comes before this.
-            let late = TcpStream::connect(address);
-            tokio::time::timeout(MOMENT / 2, late).await
-        };
+        // The filter is set at the first poll of `shut`, which comes before the others.
+        let knocking = timeout(MOMENT / 2, TcpStream::connect(address));
         let serving = async {
             let (mut accepted, _) = listener.accept().await.unwrap();
             let mut said = [0; 5];
@@ -84,8 +92,44 @@ mod tests {
             accepted.read_exact(&mut said).await.unwrap();
             said
         };
-        let ((), late, said) = tokio::join!(biased; shutting, knocking, serving);
+        let ((), late, said) = tokio::join!(biased; door.shut(), knocking, serving);
         assert_eq!(&said, b"hello");
         assert!(late.is_err(), "somebody got in: {late:?}");
+    }
+
+    /// Asks again and again, on a connection each time, until it is not let in any more.
+    async fn ask_until_shut_out(address: SocketAddr, answers: Arc<Semaphore>) {
+        while let Ok(Ok(mut stream)) = timeout(MOMENT / 2, TcpStream::connect(address)).await {
+            stream.write_all(REQUEST).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.ends_with("hello"),
+                "let in, but answered: {answer:?}"
+            );
+            answers.add_permits(1);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn everybody_who_is_let_in_is_answered_however_many_come_while_it_stops() {
+        let (listener, door, address) = listen().await;
+        let (stop, stopping) = oneshot::channel::<()>();
+        let router = Router::new().route("/", get(async || "hello"));
+        let last_one_is_in = async move {
+            stopping.await.unwrap();
+            door.shut().await;
+        };
+        let mut tasks = JoinSet::new();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(last_one_is_in);
+        tasks.spawn(async move { serving.await.unwrap() });
+        let answers = Arc::new(Semaphore::new(0));
+        for _ in 0..64 {
+            tasks.spawn(ask_until_shut_out(address, answers.clone()));
+        }
+        // In full swing.
+        let _ = answers.acquire_many(2000).await.unwrap();
+        stop.send(()).unwrap();
+        tasks.join_all().await;
     }
 }

@@ -23,8 +23,8 @@ use tokio::process::Command;
 
 /// An image is built, and everything starts; a machine that compiles first takes long.
 const DEPLOY_WITHIN: Duration = Duration::from_secs(1800);
-/// Longer than a role takes to be replaced, shorter than Caddy waits for it.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(40);
+/// About what Meta waits for an answer.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub struct Deployment {
