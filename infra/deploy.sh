@@ -103,11 +103,14 @@ check_what_is_set() {
   lacks WHATSAPP_SENDER_PHONE_NUMBER_ID "Meta's dashboard: WhatsApp > API setup > Phone number ID"
   lacks LLM_API_KEY "the key for your model's endpoint (LLM_BASE_URL)"
   lacks LLM_MODEL "the model's name, as that endpoint knows it"
+  if is_set CLAWKAKA_DOMAIN && [[ ! $CLAWKAKA_DOMAIN =~ ^[a-z0-9.-]+$ ]]; then
+    missing+=("CLAWKAKA_DOMAIN: is \"$CLAWKAKA_DOMAIN\": write only the name, such as assistant.example.org")
+  fi
   if is_set DATABASE_URL; then
     missing+=("DATABASE_URL: this deployment keeps a Postgres of its own: remove it")
   fi
   local name
-  for name in $(plain_names) CLAWKAKA_DOMAIN; do
+  for name in $(plain_names); do
     if is_set "$name" && [[ $(value_of "$name") == *[\"\'\$\#\\]* || $(value_of "$name") == *$'\n'* ]]; then
       missing+=("$name: must not contain quotes, \$, # or \\")
     fi
