@@ -42,7 +42,7 @@ async fn has_the_column(db: &PgPool) -> bool {
     found.is_some()
 }
 
-#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_migration_that_finds_a_lock_gives_up_and_works_once_the_lock_is_gone(db: PgPool) {
     let mut reader = db.begin().await.unwrap();
     let locked = sqlx::raw_sql("lock table turn in access share mode");
@@ -63,7 +63,7 @@ async fn a_migration_that_finds_a_lock_gives_up_and_works_once_the_lock_is_gone(
     assert!(has_the_column(&db).await);
 }
 
-#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_migration_goes_through_by_itself_when_the_lock_goes_away(db: PgPool) {
     let mut reader = db.begin().await.unwrap();
     let locked = sqlx::raw_sql("lock table turn in access share mode");
@@ -85,7 +85,7 @@ async fn a_migration_goes_through_by_itself_when_the_lock_goes_away(db: PgPool) 
     assert!(has_the_column(&db).await);
 }
 
-#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_step_that_takes_too_long_is_undone_and_says_so(db: PgPool) {
     let slow = Migration::new(
         9001,
@@ -107,7 +107,7 @@ async fn a_step_that_takes_too_long_is_undone_and_says_so(db: PgPool) {
     assert!(!has_the_column(&db).await);
 }
 
-#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn an_old_program_runs_on_a_newer_database(db: PgPool) {
     run(&db, &next_release(), QUICK, |_| {}).await.unwrap();
 
@@ -116,7 +116,7 @@ async fn an_old_program_runs_on_a_newer_database(db: PgPool) {
     assert!(has_the_column(&db).await);
 }
 
-#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_new_program_refuses_an_older_database_and_says_what_to_do(db: PgPool) {
     let refused = require_current(&db, &next_release()).await;
     let why = refused.unwrap_err().to_string();
