@@ -1,5 +1,5 @@
 #!/bin/bash
-# Removes one deployment from this machine: only what carries its name, and never certificates.
+# Removes one deployment from this machine, of up.sh or of deploy.sh: only what carries its name, never certificates.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -12,19 +12,19 @@ usage() {
   cat <<'END'
 ./infra/nuke.sh [--yes] [--images]
 
-Removes the deployment CLAWKAKA_DEPLOYMENT (clawkaka): its processes, sandboxes with everything in them, networks,
-walls, database, logs and secrets. Says what it found and asks for the deployment's name first.
+Removes the deployment CLAWKAKA_DEPLOYMENT (clawkaka): its processes and containers, sandboxes with everything in
+them, networks, walls, database, logs and secrets. Says what it found and asks for the deployment's name first.
 
   --yes      do not ask
-  --images   also the sandbox image, which other deployments may use too
+  --images   also the images we built, which other deployments may use too
 
 What stays: packages, Docker, the build in target/, a database of your own that DATABASE_URL names, and everything
-without our label, Caddy's certificates among it.
+without our label, Caddy's certificates among it: an authority gives only a few a week. It says where they are.
 END
 }
 
-# What up.sh keeps in the state folder. Named one by one, so that a wrong CLAWKAKA_STATE loses nothing else.
-readonly KEPT=(postgres postgres-socket logs run settings.env settings.env.new)
+# What up.sh and deploy.sh keep in the state folder. Named one by one, so that a wrong CLAWKAKA_STATE loses nothing else.
+readonly KEPT=(postgres postgres-socket secrets compose logs run settings.env settings.env.new)
 
 main() {
   local ask=yes images=no
@@ -46,6 +46,7 @@ main() {
   found=$(list "$images")
   if [[ -z $found ]]; then
     echo "There is nothing of \"$CLAWKAKA_DEPLOYMENT\" on this machine."
+    name_certificates
     exit
   fi
   printf 'This removes, for good, of the deployment "%s":\n%s\n' "$CLAWKAKA_DEPLOYMENT" "$found"
@@ -78,7 +79,7 @@ list_docker() {
   docker volume ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'volume     {{.Name}}'
   docker network ls --filter "$OURS=$CLAWKAKA_DEPLOYMENT" --format 'network    {{.Name}}'
   if [[ $1 == yes ]]; then
-    docker images --filter label=clawkaka.image=sandbox --format 'image      {{.Repository}}:{{.Tag}}'
+    docker images --filter label=clawkaka.image --format 'image      {{.Repository}}:{{.Tag}}'
   fi
 }
 
@@ -93,16 +94,27 @@ remove() {
   if [[ -d $STATE/postgres ]]; then stop_postgres "$STATE"; fi
   remove_files
   echo "Nothing of \"$CLAWKAKA_DEPLOYMENT\" is left on this machine."
+  name_certificates
   if is_set DATABASE_URL; then
     echo "Kept: the database of your own that DATABASE_URL names. Drop it yourself."
   fi
 }
 
 remove_from_docker() {
+  # Whoever makes sandboxes goes before them.
+  our_workers "$CLAWKAKA_DEPLOYMENT" | removed_by "containers of the worker" docker rm -f
   our_containers "$CLAWKAKA_DEPLOYMENT" | removed_by containers docker rm -f
   our_volumes "$CLAWKAKA_DEPLOYMENT" | removed_by volumes docker volume rm -f
   our_networks "$CLAWKAKA_DEPLOYMENT" | removed_by networks docker network rm
   if [[ $1 == yes ]]; then remove_images; fi
+}
+
+name_certificates() {
+  local volume
+  command -v docker >/dev/null || return 0
+  for volume in $(our_certificates "$CLAWKAKA_DEPLOYMENT"); do
+    echo "Kept: Caddy's certificates, in the Docker volume $volume. To be rid of them too: docker volume rm $volume"
+  done
 }
 
 remove_images() {

@@ -56,6 +56,7 @@ main() {
   step "end-to-end tests" minutes 40 end_to_end
   step "benchmarks, in short" minutes 15 benchmarks_in_short
   step "up, again, and nuke" up_again_and_nuke
+  step "compose deployment" minutes 40 compose_deployment
   closing
 }
 
@@ -189,9 +190,27 @@ walls() {
 }
 
 end_to_end() {
+  local name tests=()
   use_image
   need_chromium
-  cargo test --locked --workspace --test '*'
+  for name in $(end_to_end_tests | grep -vx compose); do tests+=(--test "$name"); done
+  cargo test --locked -p e2e "${tests[@]}"
+}
+
+end_to_end_tests() {
+  local file
+  for file in e2e/tests/*.rs e2e/tests/*/main.rs; do
+    file=${file%/main.rs}
+    basename "${file%.rs}"
+  done
+}
+
+# deploy.sh, an upgrade under load, nuke.sh: the way an operator goes.
+compose_deployment() {
+  use_image
+  unset DATABASE_URL
+  cargo_release
+  cargo test --locked -p e2e --test compose
 }
 
 # That every row can still be measured. What it comes to is no matter here: other things run on this machine.

@@ -163,6 +163,20 @@ alerts_are_explained() {
 
 alerts() { sed -n 's/^ *- alert: //p' infra/monitoring/alerts.yml; }
 
+# During an upgrade the program of before runs on the new database. So a migration adds what that program can ignore;
+# what it takes away must have been out of use for a release, and it says so in a line "-- contract: …".
+old_programs_go_on() {
+  local file takes='drop (table|column)|rename (to|column)|set not null|alter column [a-z_]+ (set data )?type'
+  for file in migrations/*; do
+    if grep -qiE "^[^-]*($takes)" "$file" && ! grep -q '^-- contract: ' "$file"; then
+      complain "$file takes away what the program of before may use: do it a release later, with a line \"-- contract: why nobody does\"."
+    fi
+    if grep -iE '^[^-]*add column [^;]*not null' "$file" | grep -qvi default; then
+      complain "$file adds a column that the program of before cannot fill: give it a default."
+    fi
+  done
+}
+
 commented_tables() {
   local uncommented what
   uncommented=$(psql "$1" -XqAt -v ON_ERROR_STOP=1 <<'END'
@@ -188,6 +202,7 @@ package_lock
 migrations_are_numbered
 metrics_are_listed
 alerts_are_explained
+old_programs_go_on
 [[ -z ${1:-} ]] || commented_tables "$1"
 
 if ((complaints)); then

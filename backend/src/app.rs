@@ -12,13 +12,14 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
+    MIGRATOR,
     broker::{self, Broker, Timeouts},
     clock::Clock,
     config::{Config, Keys},
-    http::{self, Web, batch},
+    http::{self, Web, batch, drain::Door},
     lease::Lease,
     lifecycle::Shutdown,
-    line, presence,
+    line, migrate, presence,
     sandbox::{docker::Docker, layout::Layout, spec::Shape},
     seal::Sealer,
     telemetry, wake,
@@ -36,6 +37,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let roles = config.roles;
     let metrics = telemetry::start_metrics(roles)?;
     let db = connect(&config.database_url).await?;
+    migrate::require_current(&db, &MIGRATOR).await?;
     let tidying = telemetry::keep_tidy(metrics.clone(), shutdown.clone());
     shutdown.run_forever("metrics' upkeep", tidying);
     tracing::info!(?roles, deployment = config.deployment, "starting");
@@ -100,14 +102,21 @@ async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow:
         wake::tell_workers(db.clone(), stored, shutdown.clone()),
     );
     shutdown.run_forever("presence", presence::keep(db.clone(), shutdown.clone()));
-    listen(
-        Ipv4Addr::UNSPECIFIED,
-        config.ports.web,
+    let listener = bind(Ipv4Addr::UNSPECIFIED, config.ports.web, "webhooks").await?;
+    let (listener, door) = Door::of(listener)?;
+    let stopping = shutdown.clone();
+    let last_one_is_in = async move {
+        stopping.stopping().await;
+        door.shut().await;
+    };
+    serve_on(
+        listener,
         "webhooks",
         http::public(web),
+        last_one_is_in,
         shutdown,
-    )
-    .await
+    );
+    Ok(())
 }
 
 fn start_broker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -174,17 +183,33 @@ async fn listen(
     router: Router,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
+    let listener = bind(address, port, what).await?;
+    let stopping = shutdown.clone();
+    let stopped = async move { stopping.stopping().await };
+    serve_on(listener, what, router, stopped, shutdown);
+    Ok(())
+}
+
+async fn bind(address: Ipv4Addr, port: u16, what: &'static str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((address, port))
         .await
         .with_context(|| format!("listen on {address}:{port} for {what}"))?;
     tracing::info!(%address, port, "listening for {what}");
-    let stopping = shutdown.clone();
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopping.stopping().await });
+    Ok(listener)
+}
+
+/// Serves until `stopped`, then until the last request that was taken is answered.
+fn serve_on(
+    listener: TcpListener,
+    what: &'static str,
+    router: Router,
+    stopped: impl Future<Output = ()> + Send + 'static,
+    shutdown: &Shutdown,
+) {
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
     shutdown.run_forever(what, async move {
         if let Err(error) = serving.await {
             tracing::error!("failed to serve {what}: {error:#}");
         }
     });
-    Ok(())
 }

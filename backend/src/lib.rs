@@ -16,6 +16,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod line;
 pub mod metric;
+pub mod migrate;
 pub mod operator;
 pub mod outbox;
 pub mod presence;

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clawkaka::{
     MIGRATOR, app,
     config::{self, Config, Raw},
+    migrate::{self, Patience},
     operator, telemetry,
 };
 
@@ -65,8 +66,7 @@ fn migrate(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
     let database_url = config::database_url(raw, problems)?;
     runtime()?.block_on(async {
         let db = app::connect(&database_url).await?;
-        MIGRATOR.run(&db).await.context("migrate the database")?;
-        anyhow::Ok(())
+        migrate::run(&db, &MIGRATOR, Patience::default(), complain).await
     })?;
     say("The database is up to date.");
     Ok(ExitCode::SUCCESS)

@@ -86,12 +86,28 @@ impl Simulators {
 
 /// An HTTP client for loopback: no proxy from the environment may come between.
 pub fn http_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    http_client_builder(timeout)
+        .build()
+        .context("build an HTTP client")
+}
+
+/// One that takes certificates of this authority (PEM), and of no other.
+pub fn http_client_trusting(
+    authority: &[u8],
+    timeout: Duration,
+) -> anyhow::Result<reqwest::Client> {
+    let authority = reqwest::Certificate::from_pem(authority).context("read a certificate")?;
+    http_client_builder(timeout)
+        .tls_certs_only([authority])
+        .build()
+        .context("build an HTTP client")
+}
+
+fn http_client_builder(timeout: Duration) -> reqwest::ClientBuilder {
     // An error here only says that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
-        .build()
-        .context("build an HTTP client")
 }

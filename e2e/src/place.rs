@@ -153,6 +153,11 @@ pub fn remove(deployment: &str) {
         "nft",
         &["delete", "table", "inet", &format!("clawkaka_{deployment}")],
     );
+    // Kept by nuke.sh; those of a test are of no use to anybody.
+    try_now(
+        "docker",
+        &["volume", "rm", "-f", &format!("{deployment}-certificates")],
+    );
     // It need not be there any more.
     let _ = fs::remove_dir_all(std::env::temp_dir().join(deployment));
 }

@@ -377,7 +377,7 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
 }
 
 /// `CLAWKAKA_BIN`, or the one built beside this test.
-fn binary() -> anyhow::Result<PathBuf> {
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("CLAWKAKA_BIN") {
         return Ok(PathBuf::from(path));
     }

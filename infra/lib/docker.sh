@@ -48,7 +48,10 @@ docker_log_hint() {
 readonly OURS=label=clawkaka.deployment
 
 our_containers() { docker ps -aq --filter "$OURS=$1"; }
+our_workers() { docker ps -aq --filter "$OURS=$1" --filter label=clawkaka.role=worker; }
 our_volumes() { docker volume ls -q --filter "$OURS=$1"; }
 our_networks() { docker network ls -q --filter "$OURS=$1"; }
+# They carry another label, so that nothing that removes a deployment takes them along.
+our_certificates() { docker volume ls -q --filter "label=clawkaka.certificates=$1"; }
 # Images belong to no deployment: all of them use the same.
-our_images() { docker images -q --no-trunc --filter label=clawkaka.image=sandbox | sort -u; }
+our_images() { docker images -q --no-trunc --filter label=clawkaka.image | sort -u; }

@@ -1,6 +1,7 @@
 //! The web role: what faces the internet. It verifies, stores and answers; it decides nothing.
 
 pub mod batch;
+pub mod drain;
 mod error;
 mod health;
 mod webhook;

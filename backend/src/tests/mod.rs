@@ -3,6 +3,7 @@
 mod batches;
 mod figures;
 mod identity;
+mod migrating;
 mod operator;
 mod retention;
 mod routing;

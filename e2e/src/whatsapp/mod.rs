@@ -4,7 +4,6 @@
 //! as signed webhooks; what the product POSTs is checked as strictly as Meta does, kept in order,
 //! shown to the person ([`Whatsapp::chat`]) and followed by status webhooks. Faults are programmed
 //! with [`Whatsapp::program`] and everything can be awaited with [`Whatsapp::wait_until`].
-//!
 //! Start reading at `graph.rs` for calls and at `webhook.rs` for webhooks.
 
 mod account;
@@ -19,7 +18,6 @@ mod state;
 mod webhook;
 
 use std::{
-    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,7 +35,7 @@ pub use request::MAX_TEXT;
 pub use state::{Attempt, Bubble, Call, CallKind, Delivery, End, Side, State, Ticks, Typing};
 pub use webhook::{Message, SIGNATURE_HEADER, escaped, signature};
 
-use crate::{Gates, http_client, server::Server};
+use crate::{Gates, http_client, http_client_trusting, server::Server};
 
 /// Larger than any request Graph would take.
 const MAX_REQUEST: usize = 4 << 20;
@@ -89,7 +87,7 @@ struct Inner {
     state: watch::Sender<State>,
     webhook_url: watch::Sender<String>,
     gates: Gates,
-    http: reqwest::Client,
+    http: watch::Sender<reqwest::Client>,
     stop: CancellationToken,
 }
 
@@ -122,7 +120,7 @@ impl Whatsapp {
     ) -> anyhow::Result<Self> {
         let port = settings.port;
         let inner = Arc::new(Inner {
-            http: http_client(settings.webhook_timeout)?,
+            http: watch::Sender::new(http_client(settings.webhook_timeout)?),
             webhook_url: watch::Sender::new(settings.webhook_url.clone()),
             state: watch::Sender::new(State::default()),
             settings,
@@ -165,6 +163,14 @@ impl Whatsapp {
     /// Sends webhooks elsewhere from now on; retries too.
     pub fn set_webhook_url(&self, url: &str) {
         self.inner.webhook_url.send_replace(url.to_owned());
+    }
+
+    /// Posts webhooks over TLS from now on, to whoever shows a certificate of this authority (PEM).
+    pub fn trust(&self, authority: &[u8]) -> anyhow::Result<()> {
+        let timeout = self.inner.settings.webhook_timeout;
+        let http = http_client_trusting(authority, timeout)?;
+        self.inner.http.send_replace(http);
+        Ok(())
     }
 
     // What people do.

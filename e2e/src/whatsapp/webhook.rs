@@ -247,8 +247,8 @@ pub(crate) async fn post(
     signature: Option<&str>,
 ) -> Option<u16> {
     let url = sim.webhook_url.borrow().clone();
-    let mut request = sim
-        .http
+    let http = sim.http.borrow().clone();
+    let mut request = http
         .post(url)
         .header("Content-Type", "application/json")
         .header("User-Agent", "facebookexternalua");
