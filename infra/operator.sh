@@ -1,0 +1,56 @@
+#!/bin/bash
+# The operator's commands on a deployment of this machine, with its settings.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for piece in say settings machine docker postgres process compose; do
+  # shellcheck source=/dev/null
+  source "$ROOT/infra/lib/$piece.sh"
+done
+
+usage() {
+  cat <<'END'
+./infra/operator.sh <command> [options]
+
+Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy.sh made on this machine:
+
+  doctor [--json]                   what is wrong, by code, and what to do
+  trace <message id> [--json]       where a message is, without its content
+  freeze | unfreeze [--line ID | --tenant ID] [--why TEXT]
+                                    stop what goes out, and let it go again; webhooks are stored meanwhile
+  tenant list | show ID | suspend ID | resume ID
+
+`./infra/operator.sh <command> --help` says more. CLAWKAKA_DEPLOYMENT names the deployment (clawkaka).
+END
+}
+
+main() {
+  case ${1:-} in
+    '' | --help | -h) usage && exit ;;
+  esac
+  need_root
+  name_deployment
+  [[ -f $STATE/settings.env ]] ||
+    die "there is no deployment \"$CLAWKAKA_DEPLOYMENT\" on this machine: ./infra/up.sh or ./infra/deploy.sh makes one."
+  if docker container inspect "$(container worker)" >/dev/null 2>&1; then
+    in_containers "$@"
+  else
+    load_settings
+    exec "$ROOT/target/release/clawkaka" "$@"
+  fi
+}
+
+# Each role sees only its own part of what can be wrong; everything else is the worker's.
+in_containers() {
+  local role status=0
+  if [[ $1 != doctor ]]; then
+    exec docker exec "$(container worker)" clawkaka "$@"
+  fi
+  for role in worker web-a web-b broker; do
+    echo "$role:" >&2
+    docker exec "$(container "$role")" clawkaka "$@" || status=1
+  done
+  return "$status"
+}
+
+main "$@"
