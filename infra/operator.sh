@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres process compose; do
+for piece in say settings machine docker postgres process build compose; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -36,6 +36,8 @@ main() {
     in_containers "$@"
   else
     load_settings
+    # As up.sh named it when it last ran.
+    default SANDBOX_IMAGE "$(image_in_log)"
     exec "$ROOT/target/release/clawkaka" "$@"
   fi
 }

@@ -232,6 +232,8 @@ up_again_and_nuke() {
   infra/up.sh
   echo "the second run took $((SECONDS - started)) s"
   ((SECONDS - started < 30))
+  infra/operator.sh doctor
+  infra/operator.sh tenant list --json | jq -e '.tenants | length == 1' >/dev/null
   infra/nuke.sh --yes
   infra/nuke.sh --yes | grep "There is nothing of"
 }
