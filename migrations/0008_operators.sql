@@ -18,6 +18,13 @@ comment on column frozen.since is 'When it was frozen.';
 comment on column frozen.actor is 'The operator who did it.';
 comment on column frozen.why is 'The operator''s own words; no content of messages.';
 
+-- The one place that says whom a freeze reaches.
+create view frozen_tenant as
+select t.id as tenant_id from tenant t
+where exists (select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
+              or (f.line_id is null and f.tenant_id is null));
+comment on view frozen_tenant is 'Everybody to whom nothing goes out now, for whatever of the three reasons.';
+
 create table event (
     id uuid primary key,
     at timestamptz not null,

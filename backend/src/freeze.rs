@@ -2,8 +2,8 @@
 //!
 //! A freeze holds for the whole deployment, a line or a person. While it holds, webhooks are stored
 //! and routed as ever, but no message is sent and no turn is opened; a turn that runs ends, and its
-//! answer waits. What goes out asks here: `outbox/claim` and `inbox::waiting_tenants` in their own
-//! statements, everybody else by [`is_frozen`]. Frozen time makes no message expire: `outbox/overdue`
+//! answer waits. What goes out asks here: `outbox/claim` and `inbox::waiting_tenants` by the view
+//! `frozen_tenant`, everybody else by [`is_frozen`]. Frozen time makes no message expire: `outbox/overdue`
 //! leaves frozen rows alone, and what was held has its full time again after the thaw.
 
 use anyhow::Context;
@@ -96,9 +96,7 @@ pub async fn lift(db: impl PgExecutor<'_>, scope: Scope) -> anyhow::Result<Optio
 pub async fn is_frozen(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
-             select from frozen f
-             where f.line_id is null and (f.tenant_id is null or f.tenant_id = $1)
-                or f.line_id = (select line_id from tenant where id = $1)) as "is_frozen!""#,
+             select from frozen_tenant where tenant_id = $1) as "is_frozen!""#,
         tenant as TenantId,
     )
     .fetch_one(db)

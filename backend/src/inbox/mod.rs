@@ -211,10 +211,9 @@ pub async fn waiting_tenants(
              where done_at is null and tenant_id is not null and turn_id is null
                and run_after <= $1 and tenant_id <> all($2)
              order by tenant_id, id) as first
-         where not exists (
-             select from tenant t left join frozen f on f.line_id = t.line_id or f.tenant_id = t.id
-                 or (f.line_id is null and f.tenant_id is null)
-             where t.id = first.tenant_id and (t.status = 'suspended' or f.id is not null))
+         where not exists (select from frozen_tenant f where f.tenant_id = first.tenant_id)
+           and not exists (
+               select from tenant t where t.id = first.tenant_id and t.status = 'suspended')
          order by id
          limit $3"#,
         now,

@@ -32,9 +32,7 @@ pub async fn next(
            from outbox o join tenant t on t.id = o.tenant_id
            where o.state = 'queued' and o.run_after <= $1 and o.expires_at > $1
              and t.line_id = any($2) and t.status <> 'suspended'
-             and not exists (
-                 select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
-                 or (f.line_id is null and f.tenant_id is null))
+             and not exists (select from frozen_tenant f where f.tenant_id = t.id)
              and exists (select from worker w where w.id = $3 and w.lease_until > now())
              and not exists (
                  select from outbox e where e.tenant_id = o.tenant_id and e.seq < o.seq

@@ -98,10 +98,7 @@ pub async fn expire(
            where id in (
                select o.id from outbox o
                where o.state in ('queued', 'held', 'unknown') and o.expires_at <= $1
-                 and not exists (
-                     select from frozen f join tenant t on t.id = o.tenant_id
-                     where f.line_id = t.line_id or f.tenant_id = t.id
-                        or (f.line_id is null and f.tenant_id is null))
+                 and not exists (select from frozen_tenant f where f.tenant_id = o.tenant_id)
                for update skip locked)
            returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt,
                      state as "state: State""#,
@@ -131,10 +128,8 @@ pub async fn expire(
 pub async fn hold_anew(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let held = sqlx::query!(
         "update outbox set expires_at = greatest(expires_at, $1)
-         from tenant t where t.id = outbox.tenant_id and outbox.state = 'held'
-           and not exists (
-               select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
-               or (f.line_id is null and f.tenant_id is null))",
+         where state = 'held'
+           and not exists (select from frozen_tenant f where f.tenant_id = outbox.tenant_id)",
         now + HELD_FOR,
     )
     .execute(db)

@@ -113,9 +113,7 @@ pub(super) async fn late(db: &PgPool, now: DateTime<Utc>) -> anyhow::Result<Late
         r#"with people as (
                select t.id from tenant t join line l on l.id = t.line_id
                where t.status = 'active' and coalesce(l.blocked_until, '-infinity') <= $3
-                 and not exists (
-                     select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
-                     or (f.line_id is null and f.tenant_id is null))
+                 and not exists (select from frozen_tenant f where f.tenant_id = t.id)
            ), unrouted as (
                select received_at from inbox
                where done_at is null and tenant_id is null and received_at < $1

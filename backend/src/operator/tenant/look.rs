@@ -97,8 +97,7 @@ async fn select(
         Listed,
         r#"select t.id as "id: TenantId", t.status, t.line_id as "line: LineId", l.phone_number_id,
              t.time_zone, t.quiet_from, t.quiet_to, t.last_inbound_at, t.created_at,
-             exists (select from frozen f where f.line_id = t.line_id or f.tenant_id = t.id
-                     or (f.line_id is null and f.tenant_id is null)) as "frozen!",
+             exists (select from frozen_tenant f where f.tenant_id = t.id) as "frozen!",
              (select count(*) from inbox i where i.tenant_id = t.id and i.done_at is null
               and i.turn_id is null) as "waiting!",
              (select count(*) from inbox i where i.tenant_id = t.id and i.done_at is null
