@@ -75,8 +75,7 @@ impl Exchange {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let drafts = read.drafts(Class::Reply);
-        let mut drafts = outbox::without_known(&mut *tx, tenant, drafts).await?;
-        drafts.truncate(self.messages_per_turn);
+        let drafts = self.to_send(&mut tx, tenant, drafts).await?;
         outbox::enqueue(&mut tx, &self.sealer, tenant, None, &drafts, now).await?;
         let Some(moved) = read.moved() else {
             return Ok(());

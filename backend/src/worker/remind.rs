@@ -98,8 +98,12 @@ impl Reminding {
     }
 
     async fn fire(&self, due: Due, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let facts = self.facts(due, now).await?;
-        let reason = leave_out(&facts, self.every, self.unasked_per_day, now);
+        let mut facts = self.facts(due, now).await?;
+        let mut reason = leave_out(&facts, self.every, self.unasked_per_day, now);
+        if reason.is_none() {
+            facts.budget_left = self.budget_left(due.tenant, now).await?;
+            reason = leave_out(&facts, self.every, self.unasked_per_day, now);
+        }
         let mut tx = self.db.begin().await?;
         let next_at = reminder::next_slot(due.id, self.every, now);
         if !reminder::advance(&mut *tx, due, next_at).await? {
@@ -134,7 +138,8 @@ impl Reminding {
             sandbox_awake: sandbox.is_some_and(|id| self.sandboxes.is_awake(id)),
             turn_waits,
             times_unasked,
-            budget_left: self.budget_left(tenant, now).await?,
+            // Adds up a whole day's calls: asked last, and only of those whom nothing else leaves out.
+            budget_left: true,
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
         protocol::{Abort, Delete, Request},
     },
     inbox,
-    outbox::{self, Class, Draft},
+    outbox::{Class, Draft},
     seal,
     tenant::{self, window},
     turn::{End, Trigger, Turn},
@@ -46,7 +46,8 @@ impl Exchange {
         };
         let zone = window::zone(&tenant::standing(&self.db, turn.tenant).await?.time_zone);
         let agenda = self.note_agenda(turn, &reached).await;
-        let lately = self.said_lately(turn).await?;
+        let lately = turn.created_at - SAID_LATELY..turn.created_at;
+        let lately = self.said_unasked(turn, lately).await?;
         let session = format!("heartbeat-{}", turn.id);
         let question = Question {
             session: &session,
@@ -94,16 +95,6 @@ impl Exchange {
             said::drafts(&format!("unasked/{day}/{words}"), Class::Proactive, text)
         });
         drafts.collect()
-    }
-
-    /// What the agent told the person of its own accord during the last day.
-    async fn said_lately(&self, turn: &Turn) -> anyhow::Result<Vec<String>> {
-        let lately = turn.created_at - SAID_LATELY..turn.created_at;
-        let bodies = outbox::unasked(&self.db, turn.tenant, lately).await?;
-        bodies
-            .iter()
-            .map(|body| Ok(String::from_utf8(self.opener.open(body)?)?))
-            .collect()
     }
 
     /// Resolves when a message of the person waits for its turn.

@@ -10,7 +10,7 @@ use crate::{
     copy,
     gateway::ask::{Outcome, Question},
     inbox,
-    outbox::{self, Class, Draft},
+    outbox::{Class, Draft},
     sandbox,
     turn::{self, End, Trigger, Turn},
     whatsapp::event::{self, Content, InboundEvent},
@@ -70,19 +70,17 @@ impl Exchange {
             asked.last_wamid = Some(message.id);
         }
         if !asked.text.is_empty()
-            && let Some(unasked) = self.said_unasked(turn).await?
+            && let Some(unasked) = self.quoted(turn).await?
         {
             asked.text.insert_str(0, &unasked);
         }
         Ok(asked)
     }
 
-    async fn said_unasked(&self, turn: &Turn) -> anyhow::Result<Option<String>> {
+    async fn quoted(&self, turn: &Turn) -> anyhow::Result<Option<String>> {
         let since = turn::last_message_before(&self.db, turn).await?;
-        let bodies = outbox::unasked(&self.db, turn.tenant, since..turn.created_at).await?;
         let mut said = String::new();
-        for body in bodies {
-            let text = String::from_utf8(self.opener.open(&body)?)?;
+        for text in self.said_unasked(turn, since..turn.created_at).await? {
             for line in text.lines() {
                 said.push_str("> ");
                 said.push_str(line);

@@ -11,11 +11,11 @@ mod typing;
 
 pub use typing::Typing;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use chrono::TimeDelta;
-use sqlx::PgPool;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         ask::{Outcome, Question},
         connection::Connection,
     },
+    id::TenantId,
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
@@ -255,13 +256,7 @@ impl Exchange {
             tracing::warn!("the turn is no longer ours");
             return Ok(Next::Over);
         }
-        // After a reset of the cursor the transcript repeats what was sent before.
-        let mut drafts = outbox::without_known(&mut *tx, turn.tenant, left.drafts).await?;
-        if drafts.len() > self.messages_per_turn {
-            let over = drafts.len() - self.messages_per_turn;
-            metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
-            drafts.truncate(self.messages_per_turn);
-        }
+        let drafts = self.to_send(&mut tx, turn.tenant, left.drafts).await?;
         self.enqueue(&mut tx, turn, &drafts).await?;
         if let Some(apology) = left.apology {
             self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology)
@@ -286,9 +281,39 @@ impl Exchange {
         Ok(Next::Over)
     }
 
+    /// What of it is new, within the limit. After a reset of the cursor a transcript repeats what
+    /// was sent before.
+    pub(super) async fn to_send(
+        &self,
+        db: &mut PgConnection,
+        tenant: TenantId,
+        drafts: Vec<Draft>,
+    ) -> anyhow::Result<Vec<Draft>> {
+        let mut drafts = outbox::without_known(db, tenant, drafts).await?;
+        if drafts.len() > self.messages_per_turn {
+            let over = drafts.len() - self.messages_per_turn;
+            metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
+            drafts.truncate(self.messages_per_turn);
+        }
+        Ok(drafts)
+    }
+
+    /// What the agent told the person of its own accord in this time.
+    async fn said_unasked(
+        &self,
+        turn: &Turn,
+        during: Range<DateTime<Utc>>,
+    ) -> anyhow::Result<Vec<String>> {
+        let bodies = outbox::unasked(&self.db, turn.tenant, during).await?;
+        bodies
+            .iter()
+            .map(|body| Ok(String::from_utf8(self.opener.open(body)?)?))
+            .collect()
+    }
+
     async fn enqueue(
         &self,
-        db: &mut sqlx::PgConnection,
+        db: &mut PgConnection,
         turn: &Turn,
         drafts: &[Draft],
     ) -> anyhow::Result<()> {
