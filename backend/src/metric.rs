@@ -45,8 +45,7 @@ enum Begins {
     Apart,
 }
 
-const fn counter(name: &'static str, by: By, says: &'static str) -> Metric {
-    let (kind, unit) = (Kind::Counter, Unit::Count);
+const fn metric(name: &'static str, by: By, kind: Kind, unit: Unit, says: &'static str) -> Metric {
     Metric {
         name,
         by,
@@ -57,16 +56,12 @@ const fn counter(name: &'static str, by: By, says: &'static str) -> Metric {
     }
 }
 
+const fn counter(name: &'static str, by: By, says: &'static str) -> Metric {
+    metric(name, by, Kind::Counter, Unit::Count, says)
+}
+
 const fn gauge(name: &'static str, by: By, unit: Unit, says: &'static str) -> Metric {
-    let kind = Kind::Gauge;
-    Metric {
-        name,
-        by,
-        kind,
-        unit,
-        says,
-        begins: Begins::Plain,
-    }
+    metric(name, by, Kind::Gauge, unit, says)
 }
 
 const fn histogram(
@@ -75,15 +70,7 @@ const fn histogram(
     buckets: &'static [f64],
     says: &'static str,
 ) -> Metric {
-    let (kind, unit) = (Kind::Histogram(buckets), Unit::Seconds);
-    Metric {
-        name,
-        by,
-        kind,
-        unit,
-        says,
-        begins: Begins::Plain,
-    }
+    metric(name, by, Kind::Histogram(buckets), Unit::Seconds, says)
 }
 
 impl Metric {

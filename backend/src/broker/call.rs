@@ -129,8 +129,8 @@ impl Drop for Call {
     }
 }
 
-/// When this fails the call stays reserved, which counts its worst case.
-/// Settles now, or in the background when Postgres is away for a moment.
+/// Settles now, or in the background when Postgres is away for a moment. Until then the call stays
+/// reserved, which counts its worst case.
 async fn settle(shared: &Shared, id: CallId, tokens: i64) {
     let Err(error) = usage::settle(&shared.broker.db, id, tokens).await else {
         return;

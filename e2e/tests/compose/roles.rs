@@ -25,46 +25,8 @@ struct Allowed {
 const NONE: &str = "0000000000000000";
 
 const ALLOWED: [Allowed; 6] = [
-    Allowed {
-        service: "web-a",
-        uid: "10001",
-        capabilities: NONE,
-        files: &[
-            "app-secret",
-            "database-url",
-            "sealing-key",
-            "verification-token",
-        ],
-        holds: &[
-            "app-secret",
-            "database-password",
-            "sealing-key",
-            "verification-token",
-        ],
-        networks: &["inside"],
-        docker: false,
-        socket: true,
-    },
-    Allowed {
-        service: "web-b",
-        uid: "10001",
-        capabilities: NONE,
-        files: &[
-            "app-secret",
-            "database-url",
-            "sealing-key",
-            "verification-token",
-        ],
-        holds: &[
-            "app-secret",
-            "database-password",
-            "sealing-key",
-            "verification-token",
-        ],
-        networks: &["inside"],
-        docker: false,
-        socket: true,
-    },
+    web("web-a"),
+    web("web-b"),
     Allowed {
         service: "broker",
         uid: "10001",
@@ -108,6 +70,29 @@ const ALLOWED: [Allowed; 6] = [
         socket: true,
     },
 ];
+
+const fn web(service: &'static str) -> Allowed {
+    Allowed {
+        service,
+        uid: "10001",
+        capabilities: NONE,
+        files: &[
+            "app-secret",
+            "database-url",
+            "sealing-key",
+            "verification-token",
+        ],
+        holds: &[
+            "app-secret",
+            "database-password",
+            "sealing-key",
+            "verification-token",
+        ],
+        networks: &["inside"],
+        docker: false,
+        socket: true,
+    }
+}
 
 pub async fn each_holds_its_own_and_nothing_else(deployment: &Deployment) -> anyhow::Result<()> {
     let folder = deployment.place.folder.join("state/secrets");
