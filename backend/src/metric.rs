@@ -161,7 +161,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -224,6 +224,8 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_lines_blocked", By::Worker, Unit::Count, "Lines that send nothing now, by reason."),
     counter("clawkaka_line_blocked_total", By::Worker, "Times a line was blocked, by reason.")
         .each("why", &["token", "operator", "throttled"]),
+    gauge("clawkaka_token_expires_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a line's access token ends, since 1970; infinite: never; 0: it is not valid."),
     gauge("clawkaka_clock_ahead_seconds", By::Worker, Unit::Seconds,
         "How far our clock is ahead of WhatsApp's, which counts whole seconds."),
     // Worker: the machine, and what is kept.

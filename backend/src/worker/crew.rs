@@ -27,7 +27,10 @@ use crate::{
     tenant::address::AddressBook,
     turn,
     wake::{self, Wakes},
-    whatsapp::client::{self, Client},
+    whatsapp::{
+        account::Account,
+        client::{self, Client},
+    },
 };
 
 /// Starts everything; returns when it runs.
@@ -44,13 +47,11 @@ pub async fn start(
     let opener = Arc::new(Opener::new(&master));
     let sealer = Arc::new(Sealer::new(master.sealing_key()));
     let whatsapp = &config.whatsapp;
-    let client = Client::new(
-        client::http_builder().build()?,
-        client::Config {
-            base_url: whatsapp.api_base_url.clone(),
-            version: whatsapp.api_version.clone(),
-        },
-    );
+    let whatsapp_config = client::Config {
+        base_url: whatsapp.api_base_url.clone(),
+        version: whatsapp.api_version.clone(),
+    };
+    let client = Client::new(client::http_builder().build()?, whatsapp_config.clone());
     let id = line::seed(db, "meta", &whatsapp.phone_number_id).await?;
     // A restart is how an operator says that a refused token has been replaced.
     line::unblock(db, id).await?;
@@ -89,6 +90,12 @@ pub async fn start(
         retention: TimeDelta::from_std(config.timing.retention)?,
     };
     shutdown.run_forever("sweep", sweeping.run(shutdown.clone()));
+    let expiry = super::token::Expiry {
+        account: Account::new(client::http_builder().build()?, whatsapp_config),
+        lines: lines.clone(),
+        lease: lease.clone(),
+    };
+    shutdown.run_forever("token", expiry.run(shutdown.clone()));
     let sandboxes = sandboxes(config, &master, docker, &lease, db);
     sandboxes.run(shutdown);
     let every = config.timing.heartbeat_every;

@@ -12,6 +12,7 @@ pub mod remind;
 pub mod route;
 pub mod send;
 pub mod sweep;
+pub mod token;
 
 use std::{sync::Arc, time::Duration};
 
