@@ -4,6 +4,10 @@
 pub const SETTING_UP: &str =
     "Hi! I'm setting up an assistant just for you. It takes a few seconds; your answer follows.";
 
+/// Everybody's assistant cannot be awake at once, and this person's waits.
+pub const CROWDED: &str =
+    "Many people are writing just now. Your message is in the queue, and the answer will come.";
+
 /// The agent could not be brought to an answer.
 pub const SORRY: &str =
     "Sorry, something went wrong on my side and I could not answer that. Please try again.";

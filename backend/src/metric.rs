@@ -122,6 +122,10 @@ const OUTCOMES: &[&str] = &[
     "no_answer",
     "kills_workers",
 ];
+/// What the reconcile loop does to a sandbox.
+const STEPS: &[&str] = &[
+    "create", "start", "meet", "suspend", "pause", "unpause", "stop", "remove", "bury",
+];
 /// How a send fails.
 const CLASSES: &[&str] = &[
     "not_connected",
@@ -198,9 +202,14 @@ const METRICS: &[Metric] = &[
         "Time to be let in by a gateway, its boot included.")
         .each("outcome", &["let_in", "failed"]),
     counter("clawkaka_sandbox_steps_total", By::Worker, "Steps of the reconcile loop that were done.")
-        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+        .each("step", STEPS),
     counter("clawkaka_sandbox_failures_total", By::Worker, "Steps of the reconcile loop that failed.")
-        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+        .each("step", STEPS),
+    gauge("clawkaka_sandboxes_crowded_out", By::Worker, Unit::Count,
+        "Sandboxes that have work and wait for a place among those who are awake."),
+    gauge("clawkaka_sandboxes_capacity", By::Worker, Unit::Count, "How many may be awake at a time."),
+    counter("clawkaka_sandboxes_restless_total", By::Worker,
+        "Sandboxes that claimed to be busy until they were put to sleep anyway."),
     counter("clawkaka_sandbox_broken_total", By::Worker, "Sandboxes whose gateway did not let us in."),
     gauge("clawkaka_volumes_unknown", By::Worker, Unit::Count, "Volumes without a row; they are kept."),
     gauge("clawkaka_walls_standing", By::Worker, Unit::Count, "1 while the walls are as they should be and proven."),

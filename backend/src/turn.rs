@@ -1,7 +1,7 @@
 //! Table `turn`: one exchange with an agent. A person has at most one that is active, and only the
 //! worker that holds it may finish it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -131,6 +131,38 @@ pub async fn submitted(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Gives a turn more time: it could not begin yet.
+pub async fn put_off(
+    db: impl PgExecutor<'_>,
+    worker: WorkerId,
+    turn: &Turn,
+    until: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update turn set deadline_at = $4
+         where id = $1 and tenant_id = $2 and worker_id = $3 and state = 'active'",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+        worker as WorkerId,
+        until,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// When a turn is to end by now.
+pub async fn deadline(db: impl PgExecutor<'_>, turn: &Turn) -> anyhow::Result<DateTime<Utc>> {
+    let deadline = sqlx::query_scalar!(
+        "select deadline_at from turn where id = $1 and tenant_id = $2",
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(deadline)
 }
 
 /// How many turns are active, and since when the oldest.
@@ -311,14 +343,19 @@ pub async fn busy_tenants(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<TenantI
     Ok(tenants)
 }
 
-/// The sandboxes that must be awake because a turn is open.
-pub async fn open_sandboxes(db: impl PgExecutor<'_>) -> anyhow::Result<HashSet<SandboxId>> {
-    let sandboxes = sqlx::query_scalar!(
-        r#"select sandbox_id as "sandbox: SandboxId" from turn where state = 'active'"#
+/// The sandboxes that must be awake because a turn is open, and since when.
+pub async fn open_sandboxes(
+    db: impl PgExecutor<'_>,
+) -> anyhow::Result<HashMap<SandboxId, DateTime<Utc>>> {
+    let open = sqlx::query!(
+        r#"select sandbox_id as "sandbox: SandboxId", created_at from turn where state = 'active'"#
     )
     .fetch_all(db)
     .await?;
-    Ok(sandboxes.into_iter().collect())
+    Ok(open
+        .into_iter()
+        .map(|turn| (turn.sandbox, turn.created_at))
+        .collect())
 }
 
 /// Since when a person's active turn runs, for the limit of model calls in a turn.

@@ -357,6 +357,8 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         ("SANDBOX_SUBNET", place.subnet.clone()),
         ("SANDBOX_UID_BASE", place.uid_base.to_string()),
         ("SANDBOX_IMAGE", image),
+        // A story is about those it names.
+        ("SANDBOX_POOL_SIZE", "0".to_owned()),
         ("LOG_FORMAT", "json".to_owned()),
         ("WHATSAPP_API_BASE_URL", whatsapp.url()),
         (

@@ -104,6 +104,18 @@ pub struct Raw {
     /// Sandbox slot N runs as uid SANDBOX_UID_BASE + N; nothing else on this machine may use them.
     #[arg(long, env = "SANDBOX_UID_BASE", default_value = "200000")]
     pub sandbox_uid_base: String,
+    /// worker: how many sandboxes may be awake at a time; what is beyond waits. Unset: one for each 900 MiB of this machine's memory.
+    #[arg(long, env = "SANDBOX_CAPACITY")]
+    pub sandbox_capacity: Option<String>,
+    /// worker: how many of those wait, booted, for somebody new.
+    #[arg(long, env = "SANDBOX_POOL_SIZE", default_value = "1")]
+    pub sandbox_pool_size: String,
+    /// worker: after so long without a message a sandbox is paused; it wakes in an instant.
+    #[arg(long, env = "SANDBOX_PAUSE_AFTER", default_value = "5m")]
+    pub sandbox_pause_after: String,
+    /// worker: after so long it is stopped and costs nothing; it wakes in seconds.
+    #[arg(long, env = "SANDBOX_STOP_AFTER", default_value = "30m")]
+    pub sandbox_stop_after: String,
     /// The Docker engine.
     #[arg(
         long,

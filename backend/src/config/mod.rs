@@ -99,6 +99,10 @@ pub struct Sandbox {
     /// First address of the /16; the bridge has the one after it.
     pub subnet: Ipv4Addr,
     pub uid_base: u32,
+    /// How many may be awake at a time; `None`: as many as the machine's memory holds.
+    pub capacity: Option<usize>,
+    /// How many of those wait for somebody new.
+    pub pool_size: usize,
     pub docker_host: String,
 }
 
@@ -120,6 +124,9 @@ pub struct Timing {
     pub heartbeat_every: Duration,
     /// Of new people.
     pub time_zone: chrono_tz::Tz,
+    /// Without a message a sandbox sleeps lightly, and then deeply.
+    pub sandbox_pause_after: Duration,
+    pub sandbox_stop_after: Duration,
     pub turn_deadline: Duration,
     pub turn_idle: Duration,
     pub send_unknown_wait: Duration,
@@ -187,6 +194,12 @@ impl Config {
                     &raw.sandbox_uid_base,
                     10_000..=2_000_000_000,
                 ) as u32,
+                capacity: raw
+                    .sandbox_capacity
+                    .filter(|text| !text.is_empty())
+                    .map(|text| check.number("SANDBOX_CAPACITY", &text, 1..=10_000) as usize),
+                pool_size: check.number("SANDBOX_POOL_SIZE", &raw.sandbox_pool_size, 0..=1_000)
+                    as usize,
                 docker_host: raw.docker_host,
             },
             limits: Limits {
@@ -205,6 +218,9 @@ impl Config {
             timing: Timing {
                 heartbeat_every: check.interval("HEARTBEAT_EVERY", &raw.heartbeat_every),
                 time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
+                sandbox_pause_after: check
+                    .duration("SANDBOX_PAUSE_AFTER", &raw.sandbox_pause_after),
+                sandbox_stop_after: check.duration("SANDBOX_STOP_AFTER", &raw.sandbox_stop_after),
                 turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
                 turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),

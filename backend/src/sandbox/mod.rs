@@ -6,15 +6,19 @@
 
 pub mod act;
 pub mod call;
+pub mod capacity;
 pub mod docker;
 mod figures;
 pub mod files;
 pub mod layout;
+mod look;
 pub mod network;
 pub mod plan;
+pub mod pool;
 pub mod reconcile;
 pub mod row;
 pub mod runtime;
+pub mod sleep;
 pub mod spec;
 #[cfg(test)]
 mod tests;
@@ -27,6 +31,7 @@ use std::{
     time::Instant,
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -34,8 +39,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::{clock::Clock, id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
 use layout::Layout;
-use plan::{Observed, Step};
+use plan::{Observed, Sleep, Step, Walls};
 use runtime::Runtime;
+use sleep::{Gateway, Restless};
 use spec::Shape;
 use walls::record::Record;
 
@@ -55,9 +61,10 @@ pub struct Endpoint {
     pub gateway_token: SecretString,
 }
 
-/// The sandboxes somebody has a turn open with; the owner of turns answers.
-pub type OpenTurns =
-    Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<HashSet<SandboxId>>> + Send + Sync>;
+/// The sandboxes somebody has a turn open with, and since when; the owner of turns answers.
+pub type OpenTurns = Arc<
+    dyn Fn() -> BoxFuture<'static, anyhow::Result<HashMap<SandboxId, DateTime<Utc>>>> + Send + Sync,
+>;
 
 /// What the worker builds [`Sandboxes`] from.
 pub struct Parts {
@@ -72,6 +79,12 @@ pub struct Parts {
     pub clock: Clock,
     /// Boots at a time: as many as the machine has cores.
     pub boots: usize,
+    pub sleep: Sleep,
+    /// How many may be awake at a time.
+    pub capacity: usize,
+    /// How many of those wait, booted, for somebody new.
+    pub pool_size: usize,
+    pub gateway: Arc<dyn Gateway>,
     pub open_turns: OpenTurns,
     /// Whether this process is the one that acts on this host. Without it nothing is touched.
     pub lease_held: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -101,6 +114,10 @@ struct Notes {
     ready: HashSet<(String, String)>,
     /// Since when somebody waits for a sandbox that was not awake.
     asked: HashMap<SandboxId, Instant>,
+    /// Those who had still work to do when they were to fall asleep.
+    restless: HashMap<SandboxId, Restless>,
+    /// Those who have work and no place.
+    crowded: HashSet<SandboxId>,
 }
 
 /// A container that runs or is paused.
@@ -110,7 +127,7 @@ struct Seen {
     started_at: String,
     slot: i32,
     epoch: i32,
-    /// It runs, where it should, behind walls that stand.
+    /// It runs, where it should, behind walls that stand, and is not about to fall asleep.
     open: bool,
 }
 
@@ -233,6 +250,18 @@ impl Sandboxes {
         Ok(())
     }
 
+    /// Lets those through who wait for it, without waiting for the next pass.
+    fn open_door(&self, id: SandboxId, seen: Seen) {
+        if self.walls().walls(self.0.parts.clock.now()) != Walls::Standing {
+            return;
+        }
+        self.0.view.send_modify(|view| {
+            if let Some(old) = view.get_mut(&id) {
+                *old = seen;
+            }
+        });
+    }
+
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         let view = self.0.view.borrow();
         view.get(&endpoint.sandbox)
@@ -242,6 +271,11 @@ impl Sandboxes {
     /// Whether it runs or is paused, as far as the last pass saw.
     pub fn is_awake(&self, id: SandboxId) -> bool {
         self.0.view.borrow().contains_key(&id)
+    }
+
+    /// Whether somebody has work for it, and it waits for a place among those who are awake.
+    pub fn is_crowded_out(&self, id: SandboxId) -> bool {
+        self.notes().crowded.contains(&id)
     }
 
     /// What the agent wrote down to look after; empty where it wrote nothing. It is the sandbox's

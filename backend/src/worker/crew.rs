@@ -22,7 +22,7 @@ use crate::{
     lifecycle::Shutdown,
     line::{self, Line, Lines},
     reminder,
-    sandbox::{Parts, Sandboxes, docker::Docker},
+    sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
     tenant::address::AddressBook,
     turn,
@@ -96,7 +96,8 @@ pub async fn start(
         lease: lease.clone(),
     };
     shutdown.run_forever("token", expiry.run(shutdown.clone()));
-    let sandboxes = sandboxes(config, &master, docker, &lease, db);
+    let gateways = Arc::new(Gateways::new(master.clone(), shutdown.clone()));
+    let sandboxes = sandboxes(config, &master, docker, &lease, db, gateways.clone())?;
     sandboxes.run(shutdown);
     let every = config.timing.heartbeat_every;
     if !every.is_zero() {
@@ -120,7 +121,7 @@ pub async fn start(
         opener: opener.clone(),
         sealer,
         sandboxes,
-        gateways: Gateways::new(master.clone(), shutdown.clone()),
+        gateways,
         typing: Typing {
             db: db.clone(),
             opener,
@@ -170,9 +171,11 @@ fn sandboxes(
     docker: Arc<Docker>,
     lease: &Lease,
     db: &PgPool,
-) -> Sandboxes {
+    gateway: Arc<Gateways>,
+) -> anyhow::Result<Sandboxes> {
     let (turns, lease) = (db.clone(), lease.clone());
-    Sandboxes::new(Parts {
+    let timing = &config.timing;
+    Ok(Sandboxes::new(Parts {
         pool: db.clone(),
         layout: docker.layout.clone(),
         shape: docker.shape.clone(),
@@ -182,10 +185,20 @@ fn sandboxes(
         master: master.clone(),
         clock: Clock::System,
         boots: std::thread::available_parallelism().map_or(1, usize::from),
+        sleep: Sleep {
+            pause_after: TimeDelta::from_std(timing.sandbox_pause_after)?,
+            stop_after: TimeDelta::from_std(timing.sandbox_stop_after)?,
+        },
+        capacity: match config.sandbox.capacity {
+            Some(capacity) => capacity,
+            None => capacity::of_this_machine(),
+        },
+        pool_size: config.sandbox.pool_size,
+        gateway,
         open_turns: Arc::new(move || {
             let turns = turns.clone();
             Box::pin(async move { turn::open_sandboxes(&turns).await })
         }),
         lease_held: Arc::new(move || lease.is_held()),
-    })
+    }))
 }

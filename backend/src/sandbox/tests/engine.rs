@@ -29,6 +29,7 @@ pub struct State {
     pub breach: Option<Breach>,
     pub leak: Option<Breach>,
     pub refuses_to_start: bool,
+    pub refuses_to_pause: bool,
     pub image: Option<String>,
     /// Holds a list back after it was taken.
     pub gate: Option<Arc<Notify>>,
@@ -58,14 +59,21 @@ impl Engine {
 
     /// The container ends by itself.
     pub fn crash(&self, sandbox: SandboxId) {
+        self.becomes(sandbox, Observed::Exited);
+    }
+
+    /// What Docker shows of it from now on.
+    pub fn becomes(&self, sandbox: SandboxId, observed: Observed) {
         let mut state = self.state();
         let found = state
             .containers
             .iter_mut()
             .find(|container| container.sandbox == sandbox);
         let found = found.unwrap();
-        found.observed = Observed::Exited;
-        found.started_at = String::new();
+        found.observed = observed;
+        if !matches!(observed, Observed::Running | Observed::Paused) {
+            found.started_at = String::new();
+        }
     }
 
     fn change(&self, what: &str, id: &str, to: Observed) -> anyhow::Result<()> {
@@ -210,7 +218,11 @@ impl Runtime for Engine {
     }
 
     fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        async move { self.change("pause", id, Observed::Paused) }.boxed()
+        async move {
+            ensure!(!self.state().refuses_to_pause, "the engine is out of sorts");
+            self.change("pause", id, Observed::Paused)
+        }
+        .boxed()
     }
 
     fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {

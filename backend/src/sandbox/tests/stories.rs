@@ -112,7 +112,7 @@ async fn what_survived_our_restart_is_adopted_and_not_touched(pool: PgPool) {
     let id = world.wanted(10).await;
     world.settle().await;
     let before = world.sandboxes.endpoint(id).await.unwrap();
-    world.turn_ends(id);
+    world.answered(id).await;
     let (world, log) = (world.restart(), 2);
     world.settle().await;
     let after = world.sandboxes.endpoint(id).await.unwrap();
@@ -147,7 +147,7 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
     let endpoint = world.sandboxes.endpoint(one).await.unwrap();
     world.sandboxes.ready(&endpoint).await.unwrap();
     let waiting = world.assign(12).await;
-    world.turn_ends(two);
+    world.answered(two).await;
 
     world.engine.state().breach = Some("the table is gone".to_owned());
     world.pass().await;
@@ -158,7 +158,7 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
             "within one pass"
         );
     }
-    world.open.lock().unwrap().insert(waiting);
+    world.opens(waiting);
     world.settle().await;
     assert_eq!(world.engine.of(waiting), None, "nothing is started");
     assert!(world.sandboxes.endpoint(one).now_or_never().is_none());
@@ -276,7 +276,7 @@ async fn what_nobody_wants_awake_is_not_kept_but_its_volume_is(pool: PgPool) {
     let world = World::new(pool);
     let id = world.wanted(10).await;
     world.settle().await;
-    world.turn_ends(id);
+    world.answered(id).await;
     world.settle().await;
     assert_eq!(
         world.engine.of(id).unwrap().observed,
@@ -306,7 +306,7 @@ async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
     world.advance(121);
     world.settle().await;
     assert_eq!(world.engine.of(id), None);
-    world.open.lock().unwrap().insert(id);
+    world.opens(id);
     world.settle().await;
     let new = world.engine.of(id).unwrap();
     assert_eq!(new.observed, Observed::Running);
@@ -347,7 +347,7 @@ fn container(name: &str, sandbox: SandboxId) -> Container {
 }
 
 async fn rows(world: &World, id: SandboxId) -> row::Row {
-    row::list(&world.pool, &[id])
+    row::list(&world.pool, &[id], world.clock.now())
         .await
         .unwrap()
         .into_iter()

@@ -92,11 +92,10 @@ impl Exchange {
     }
 
     async fn converse(&self, turn: &Turn, text: &str) -> anyhow::Result<Next> {
-        let deadline = self.ends_at(turn);
-        let Some(reached) = self.reach_by(turn, deadline).await? else {
+        let Some((reached, deadline)) = self.reach_by(turn).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
-        let (session_no, cursor) = sandbox::row::session(&self.db, turn.sandbox).await?;
+        let (session_no, cursor) = sandbox::row::conversation::session(&self.db, turn.sandbox).await?;
         let session = format!("main-{session_no}");
         let question = Question {
             session: &session,
@@ -119,7 +118,7 @@ impl Exchange {
                     "the agent gave this session up; a fresh one begins"
                 );
                 metrics::counter!("clawkaka_sessions_tombstoned_total").increment(1);
-                sandbox::row::fresh_session(&self.db, turn.sandbox, session_no).await?;
+                sandbox::row::conversation::fresh_session(&self.db, turn.sandbox, session_no).await?;
                 return self.ask_again(turn).await;
             }
         };
@@ -164,6 +163,18 @@ impl Exchange {
         // The key makes it once in a lifetime, whatever restarts meanwhile.
         self.say(&mut db, turn, "first-contact", copy::SETTING_UP)
             .await?;
+        self.wakes.outbox.notify_one();
+        Ok(())
+    }
+
+    /// Somebody whose assistant must wait for a place hears so, once in a turn.
+    pub(super) async fn say_crowded(&self, turn: &Turn) -> anyhow::Result<()> {
+        if turn.trigger == Trigger::Heartbeat {
+            return Ok(());
+        }
+        let mut db = self.db.acquire().await?;
+        let key = format!("crowded/{}", turn.id);
+        self.say(&mut db, turn, &key, copy::CROWDED).await?;
         self.wakes.outbox.notify_one();
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! Everyone calls it: route assigns, deliver keeps the cursor, the broker looks tokens up, and the
 //! reconcile loop reads intents and counts failures. It never says whether a container exists.
 
+pub mod conversation;
+pub mod pool;
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -35,20 +38,41 @@ pub struct Row {
     pub epoch: i32,
     pub failures: i32,
     pub retry_at: Option<DateTime<Utc>>,
+    /// Nobody owns it yet.
+    pub pooled: bool,
+    /// It has let us in once.
+    pub booted: bool,
     pub last_active_at: Option<DateTime<Utc>>,
+    pub wake_at: Option<DateTime<Utc>>,
+    pub pause_at: Option<DateTime<Utc>>,
+    pub stop_at: Option<DateTime<Utc>>,
     pub gone_at: Option<DateTime<Utc>>,
 }
 
-/// The tenant's sandbox; made with the lowest free slot when there is none.
+/// The tenant's sandbox: theirs, or one from the pool, or a new one with the lowest free slot.
 pub async fn assign(
     conn: &mut PgConnection,
     tenant: TenantId,
     now: DateTime<Utc>,
 ) -> anyhow::Result<SandboxId> {
+    if let Some(id) = of(&mut *conn, tenant).await? {
+        return Ok(id);
+    }
+    let id = match pool::claim(&mut *conn, tenant).await? {
+        Some(id) => id,
+        None => make(conn, Some(tenant), now).await?,
+    };
+    tracing::info!(sandbox.id = %id, tenant.id = %tenant, "sandbox assigned");
+    Ok(id)
+}
+
+/// A new sandbox with the lowest free slot; without a tenant it is the pool's.
+pub(in crate::sandbox) async fn make(
+    conn: &mut PgConnection,
+    tenant: Option<TenantId>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<SandboxId> {
     for _ in 0..MAX_ASSIGN_TRIES {
-        if let Some(id) = of(&mut *conn, tenant).await? {
-            return Ok(id);
-        }
         // No row comes back when another transaction has just taken the slot or the tenant.
         let made = sqlx::query_scalar!(
             r#"insert into sandbox (id, slot, tenant_id, created_at)
@@ -59,18 +83,22 @@ pub async fn assign(
                on conflict do nothing
                returning id as "id: SandboxId""#,
             SandboxId::new().0,
-            tenant.0,
+            tenant as Option<TenantId>,
             now
         )
         .fetch_optional(&mut *conn)
         .await
-        .context("make a tenant's sandbox")?;
+        .context("make a sandbox")?;
         if let Some(id) = made {
-            tracing::info!(sandbox.id = %id, tenant.id = %tenant, "sandbox assigned");
+            return Ok(id);
+        }
+        if let Some(tenant) = tenant
+            && let Some(id) = of(&mut *conn, tenant).await?
+        {
             return Ok(id);
         }
     }
-    bail!("no slot could be taken for tenant {tenant}")
+    bail!("no slot could be taken for a sandbox")
 }
 
 /// A person's sandbox, if they have one.
@@ -108,18 +136,26 @@ pub async fn retire(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<()
     Ok(())
 }
 
-/// The rows of these sandboxes, and all that are to go and are not gone yet. Never all rows:
-/// ten thousand people of whom ten are awake must not cost anything every second.
-pub async fn list(db: impl PgExecutor<'_>, ids: &[SandboxId]) -> anyhow::Result<Vec<Row>> {
+/// The rows of these sandboxes, of all that are to go and are not gone yet, of the pool, and of all
+/// that an operator called since `called_since`. Never all rows: ten thousand people of whom ten
+/// are awake must not cost anything every second.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    ids: &[SandboxId],
+    called_since: DateTime<Utc>,
+) -> anyhow::Result<Vec<Row>> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     sqlx::query_as!(
         Row,
         r#"select id as "id: SandboxId", slot, intent as "intent: String", image, epoch, failures,
-                  retry_at, last_active_at, gone_at
+                  retry_at, tenant_id is null as "pooled!", booted_at is not null as "booted!",
+                  last_active_at, wake_at, pause_at, stop_at, gone_at
            from sandbox
            where id = any($1) or (intent = 'gone' and gone_at is null)
+             or (tenant_id is null and intent = 'auto') or wake_at > $2
            order by id"#,
-        &ids
+        &ids,
+        called_since
     )
     .fetch_all(db)
     .await
@@ -269,59 +305,6 @@ pub async fn known(db: impl PgExecutor<'_>, ids: &[SandboxId]) -> anyhow::Result
     .fetch_all(db)
     .await
     .context("look sandboxes up")
-}
-
-/// The conversation's number and how far its transcript has been read.
-pub async fn session(
-    db: impl PgExecutor<'_>,
-    id: SandboxId,
-) -> anyhow::Result<(i32, Option<String>)> {
-    let row = sqlx::query!("select session_no, cursor from sandbox where id = $1", id.0)
-        .fetch_one(db)
-        .await
-        .context("read a sandbox's session")?;
-    Ok((row.session_no, row.cursor))
-}
-
-/// Moves the cursor from `old` to `new`. False when somebody else has moved it, or a fresh
-/// conversation has begun: then what was read is not to be stored.
-pub async fn set_cursor(
-    db: impl PgExecutor<'_>,
-    id: SandboxId,
-    session_no: i32,
-    old: Option<&str>,
-    new: &str,
-) -> anyhow::Result<bool> {
-    let done = sqlx::query!(
-        "update sandbox set cursor = $4
-         where id = $1 and session_no = $2 and cursor is not distinct from $3",
-        id.0,
-        session_no,
-        old,
-        new
-    )
-    .execute(db)
-    .await
-    .context("move a cursor")?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Begins the next conversation. False when it has begun already.
-pub async fn fresh_session(
-    db: impl PgExecutor<'_>,
-    id: SandboxId,
-    from_no: i32,
-) -> anyhow::Result<bool> {
-    let done = sqlx::query!(
-        "update sandbox set session_no = session_no + 1, cursor = null
-         where id = $1 and session_no = $2",
-        id.0,
-        from_no
-    )
-    .execute(db)
-    .await
-    .context("begin a fresh session")?;
-    Ok(done.rows_affected() == 1)
 }
 
 /// Who calls the broker: the sandbox, whose it is and its slot, which says from where it may call.
