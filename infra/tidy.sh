@@ -19,7 +19,7 @@ presence        presence.rs
 line            line.rs
 tenant          tenant/mod.rs
 tenant_address  tenant/address.rs
-sandbox         sandbox/row.rs
+sandbox         sandbox/
 turn            turn.rs
 reminder        reminder.rs
 inbox           inbox/

@@ -11,6 +11,7 @@ mod figures;
 pub mod files;
 pub mod layout;
 pub mod network;
+pub mod order;
 pub mod plan;
 pub mod reconcile;
 pub mod row;
