@@ -2,6 +2,7 @@
 
 mod engine;
 mod freeze;
+mod nuke;
 mod sandbox;
 mod tenant;
 mod trace;
