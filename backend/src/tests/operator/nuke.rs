@@ -140,7 +140,10 @@ async fn it_ends_too_early_and_the_next_run_finds_what_is_left(db: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn tables_that_only_have_our_names_are_somebody_elses(db: PgPool) {
-    let tables = sqlx::raw_sql("create table event (id int); create table worker (id int)");
+    let tables = sqlx::raw_sql(
+        "create table event (id int); create table worker (id int);
+         create view frozen_tenant as select id from event",
+    );
     tables.execute(&db).await.unwrap();
     let before = schema(&db).await;
     let engine = Engine::start().await;
