@@ -17,9 +17,9 @@ use crate::{
 };
 
 #[derive(Args)]
-#[command(after_help = format!("{}\n\n{WHERE_FROM}", "States: running, paused (in memory, costs no CPU), stopped (no container, memory in its volume), new
-(never started), missing (its volume is gone), gone (removed for good), unknown (Docker is not
-reached); created, exited, changing and dead last for moments.
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "States: running, paused (in RAM, costs no CPU), stopped (no container; what it remembers is in its
+volume), new (never started), missing (its volume is lost), gone (removed for good), unknown (Docker
+is not reached); created, exited, changing and dead last for moments.
 
 Example:
   clawkaka sandbox list --json | jq -r '.sandboxes[] | select(.state == \"running\") | .id'"))]

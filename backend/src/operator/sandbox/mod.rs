@@ -32,9 +32,9 @@ pub enum Command {
     Logs(logs::Options),
     /// Wakes one that is paused or stopped.
     Wake(order::Options),
-    /// Pauses one: it keeps its memory, and goes on within a second.
+    /// Pauses one: it stays in RAM, costs no CPU, and goes on within a second.
     Pause(order::Options),
-    /// Stops one: its memory is freed, what is in its volume stays.
+    /// Stops one: its RAM is free again, and what it remembers stays in its volume.
     Stop(order::Options),
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const HELP: &str = "Examples:
-  clawkaka sandbox stop 0198c0de-…             frees its memory now
+  clawkaka sandbox stop 0198c0de-…             frees its RAM now
   clawkaka sandbox wake 0198c0de-… --no-wait
 
 None of these loses anything. The worker acts within seconds, after a turn that is open has ended.
