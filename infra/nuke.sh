@@ -18,8 +18,9 @@ them, networks, walls, database, logs and secrets. Says what it found and asks f
   --yes      do not ask
   --images   also the images we built, which other deployments may use too
 
-What stays: packages, Docker, the build in target/, a database of your own that DATABASE_URL names, and everything
-without our label, Caddy's certificates among it: an authority gives only a few a week. It says where they are.
+What stays: packages, Docker, the build in target/, our tables in a database of your own that DATABASE_URL names
+(./infra/operator.sh nuke removes these), and everything without our label, Caddy's certificates among it: an authority
+gives only a few a week. It says where they are.
 END
 }
 
@@ -47,6 +48,7 @@ main() {
   if [[ -z $found ]]; then
     echo "There is nothing of \"$CLAWKAKA_DEPLOYMENT\" on this machine."
     name_certificates
+    name_database
     exit
   fi
   printf 'This removes, for good, of the deployment "%s":\n%s\n' "$CLAWKAKA_DEPLOYMENT" "$found"
@@ -95,9 +97,7 @@ remove() {
   remove_files
   echo "Nothing of \"$CLAWKAKA_DEPLOYMENT\" is left on this machine."
   name_certificates
-  if is_set DATABASE_URL; then
-    echo "Kept: the database of your own that DATABASE_URL names. Drop it yourself."
-  fi
+  name_database
 }
 
 remove_from_docker() {
@@ -115,6 +115,13 @@ name_certificates() {
   for volume in $(our_certificates "$CLAWKAKA_DEPLOYMENT"); do
     echo "Kept: Caddy's certificates, in the Docker volume $volume. To be rid of them too: docker volume rm $volume"
   done
+}
+
+name_database() {
+  local named=''
+  is_set DATABASE_URL || return 0
+  if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
+  echo "Kept: our tables in the database of your own that DATABASE_URL names. To be rid of them too: ${named}./infra/operator.sh nuke"
 }
 
 remove_images() {

@@ -19,6 +19,9 @@ Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy
   freeze | unfreeze [--line ID | --tenant ID] [--why TEXT]
                                     stop what goes out, and let it go again; webhooks are stored meanwhile
   tenant list | show ID | suspend ID | resume ID
+  sandbox list | show ID | logs ID | wake ID | pause ID | stop ID
+                                    the sandboxes, by their own id or their person's
+  nuke [--yes] [--json]             our tables in a database of your own, once ./infra/nuke.sh has removed the rest
 
 `./infra/operator.sh <command> --help` says more. CLAWKAKA_DEPLOYMENT names the deployment (clawkaka).
 END
@@ -30,6 +33,10 @@ main() {
   esac
   need_root
   name_deployment
+  # After nuke.sh there is no state any more; it needs no more than DATABASE_URL.
+  if [[ $1 == nuke && ! -f $STATE/settings.env ]]; then
+    exec "$ROOT/target/release/clawkaka" "$@"
+  fi
   [[ -f $STATE/settings.env ]] ||
     die "there is no deployment \"$CLAWKAKA_DEPLOYMENT\" on this machine: ./infra/up.sh or ./infra/deploy.sh makes one."
   if docker container inspect "$(container worker)" >/dev/null 2>&1; then
@@ -44,9 +51,11 @@ main() {
 
 # Each role sees only its own part of what can be wrong; everything else is the worker's.
 in_containers() {
-  local role status=0
+  local role status=0 terminal=()
   if [[ $1 != doctor ]]; then
-    exec docker exec "$(container worker)" clawkaka "$@"
+    # So that Ctrl-C reaches the command, and not only the docker that started it.
+    if [[ -t 0 && -t 1 ]]; then terminal=(-it); fi
+    exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "$@"
   fi
   for role in worker web-a web-b broker; do
     echo "$role:" >&2

@@ -245,8 +245,6 @@ impl Product {
         self.simulators.start_control(0).await
     }
 
-    // What stories look at.
-
     /// Waits until nothing is left to do: every message routed, every turn over, every answer sent.
     pub async fn settled(&self) -> anyhow::Result<()> {
         let open = "select (select count(*) from inbox where done_at is null)
@@ -357,7 +355,6 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         ("SANDBOX_SUBNET", place.subnet.clone()),
         ("SANDBOX_UID_BASE", place.uid_base.to_string()),
         ("SANDBOX_IMAGE", image),
-        // A story is about those it names.
         ("SANDBOX_POOL_SIZE", "0".to_owned()),
         ("LOG_FORMAT", "json".to_owned()),
         ("WHATSAPP_API_BASE_URL", whatsapp.url()),

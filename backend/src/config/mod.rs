@@ -137,8 +137,22 @@ pub struct Timing {
 impl Config {
     /// Checks every setting; the error names every bad one and says what to do.
     pub fn check(raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
+        let roles = Check::new(&mut problems).roles(&raw.roles);
+        Self::check_for(roles, raw, problems)
+    }
+
+    /// For commands that look at tables and Docker: they play no role, so that no secret is needed.
+    pub fn without_roles(raw: Raw, problems: Vec<String>) -> anyhow::Result<Self> {
+        let none = Roles {
+            web: false,
+            worker: false,
+            broker: false,
+        };
+        Self::check_for(none, raw, problems)
+    }
+
+    fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
         let mut check = Check::new(&mut problems);
-        let roles = check.roles(&raw.roles);
         let port = check.number("PORT", &raw.port, 1..=65_000);
         let config = Self {
             roles,

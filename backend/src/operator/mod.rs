@@ -1,16 +1,21 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
-//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`).
+//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
+//! (`sandbox`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
-//! with stable names, and leaves the work to the running worker: it changes tables, nothing else.
-//! What changes anything writes a row of the table `event` in the same transaction. No text, name or
-//! number of a person is shown, but by `tenant show --reveal`.
+//! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
+//! `nuke` is otherwise, which works while none runs. What changes anything writes a row of the table
+//! `event` in the same transaction. No text, name or number of a person is shown, but by
+//! `tenant show --reveal`.
 
 mod actor;
 pub mod answer;
 mod doctor;
 mod event;
 mod freeze;
+mod nuke;
+mod progress;
+mod sandbox;
 mod settings;
 mod tenant;
 mod trace;
@@ -36,6 +41,11 @@ pub enum Command {
     /// The people: list, show, suspend, resume.
     #[command(subcommand)]
     Tenant(tenant::Command),
+    /// The sandboxes: list, show, logs, wake, pause, stop.
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
+    /// Removes what the program made: sandboxes with all they remember, network, tables.
+    Nuke(nuke::Options),
 }
 
 /// Runs one command and prints its answer. `problems` are settings that could not be read.
@@ -56,6 +66,8 @@ impl Command {
             Self::Trace(options) => options.json,
             Self::Freeze(options) | Self::Unfreeze(options) => options.json,
             Self::Tenant(command) => command.wants_json(),
+            Self::Sandbox(command) => command.wants_json(),
+            Self::Nuke(options) => options.json,
         }
     }
 }
@@ -72,6 +84,8 @@ pub async fn answer(
         Command::Freeze(options) => freeze::freeze(options, problems, now).await,
         Command::Unfreeze(options) => freeze::unfreeze(options, problems, now).await,
         Command::Tenant(command) => tenant::run(command, problems, now).await,
+        Command::Sandbox(command) => sandbox::run(command, problems, now).await,
+        Command::Nuke(options) => nuke::run(options, problems).await,
     };
     answer.or_else(|error| Ok(Answer::from(error.downcast::<Refusal>()?)))
 }

@@ -183,7 +183,7 @@ impl Docker {
             .await
     }
 
-    fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
+    pub(super) fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
         let ours = format!("{DEPLOYMENT_LABEL}={}", self.layout.deployment);
         HashMap::from([("label".to_owned(), [&[ours], labels].concat())])
     }

@@ -5,6 +5,7 @@
 //! [`plan`] (what is to be done) and [`reconcile`] (how it gets done).
 
 pub mod act;
+pub mod all;
 pub mod call;
 pub mod capacity;
 pub mod docker;

@@ -4,7 +4,10 @@ use futures_util::FutureExt;
 use sqlx::PgPool;
 
 use super::World;
-use crate::{id::SandboxId, sandbox::plan::Observed};
+use crate::{
+    id::SandboxId,
+    sandbox::{plan::Observed, row::order::Order},
+};
 
 /// A sandbox whose person was answered just now.
 async fn answered(world: &World, n: u128) -> SandboxId {
@@ -289,15 +292,15 @@ async fn an_operators_orders_are_followed(pool: PgPool) {
     let world = World::new(pool);
     let id = answered(&world, 10).await;
     for (order, expected) in [
-        ("pause_at", Observed::Paused),
-        ("stop_at", Observed::Missing),
-        ("wake_at", Observed::Running),
-        ("stop_at", Observed::Missing),
+        (Order::Pause, Observed::Paused),
+        (Order::Stop, Observed::Missing),
+        (Order::Wake, Observed::Running),
+        (Order::Stop, Observed::Missing),
     ] {
         world.advance(10);
         world.order(id, order).await;
         world.settle().await;
-        assert_eq!(observed(&world, id), expected, "{order}");
+        assert_eq!(observed(&world, id), expected, "{order:?}");
     }
     world.advance(10);
     world.opens(id);

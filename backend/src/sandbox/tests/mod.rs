@@ -20,7 +20,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Parts, Sandboxes, layout::Layout, plan::Sleep, row, spec::Shape};
+use super::{
+    Parts, Sandboxes,
+    layout::Layout,
+    plan::Sleep,
+    row::{
+        self,
+        order::{self, Order},
+    },
+    spec::Shape,
+};
 use crate::{
     clock::Clock,
     id::{SandboxId, TenantId},

@@ -37,17 +37,40 @@ async fn the_cursor_moves_only_from_where_its_reader_left_it(pool: PgPool) {
     let id = World::new(pool.clone()).assign(10).await;
     let (session, cursor) = row::conversation::session(&pool, id).await.unwrap();
     assert_eq!((session, cursor), (1, None));
-    assert!(row::conversation::set_cursor(&pool, id, 1, None, "a").await.unwrap());
-    assert!(!row::conversation::set_cursor(&pool, id, 1, None, "b").await.unwrap());
-    assert!(row::conversation::set_cursor(&pool, id, 1, Some("a"), "b").await.unwrap());
-    assert!(row::conversation::fresh_session(&pool, id, 1).await.unwrap());
     assert!(
-        !row::conversation::fresh_session(&pool, id, 1).await.unwrap(),
+        row::conversation::set_cursor(&pool, id, 1, None, "a")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !row::conversation::set_cursor(&pool, id, 1, None, "b")
+            .await
+            .unwrap()
+    );
+    assert!(
+        row::conversation::set_cursor(&pool, id, 1, Some("a"), "b")
+            .await
+            .unwrap()
+    );
+    assert!(
+        row::conversation::fresh_session(&pool, id, 1)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !row::conversation::fresh_session(&pool, id, 1)
+            .await
+            .unwrap(),
         "it has begun already"
     );
-    assert_eq!(row::conversation::session(&pool, id).await.unwrap(), (2, None));
+    assert_eq!(
+        row::conversation::session(&pool, id).await.unwrap(),
+        (2, None)
+    );
     assert!(
-        !row::conversation::set_cursor(&pool, id, 1, None, "c").await.unwrap(),
+        !row::conversation::set_cursor(&pool, id, 1, None, "c")
+            .await
+            .unwrap(),
         "of the old session"
     );
 }

@@ -95,7 +95,8 @@ impl Exchange {
         let Some((reached, deadline)) = self.reach_by(turn).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
-        let (session_no, cursor) = sandbox::row::conversation::session(&self.db, turn.sandbox).await?;
+        let (session_no, cursor) =
+            sandbox::row::conversation::session(&self.db, turn.sandbox).await?;
         let session = format!("main-{session_no}");
         let question = Question {
             session: &session,
@@ -118,7 +119,8 @@ impl Exchange {
                     "the agent gave this session up; a fresh one begins"
                 );
                 metrics::counter!("clawkaka_sessions_tombstoned_total").increment(1);
-                sandbox::row::conversation::fresh_session(&self.db, turn.sandbox, session_no).await?;
+                sandbox::row::conversation::fresh_session(&self.db, turn.sandbox, session_no)
+                    .await?;
                 return self.ask_again(turn).await;
             }
         };
