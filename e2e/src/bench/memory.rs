@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Person, Product,
     crowd::{mark, people},
+    processes::{Memory, kilobytes_available},
 };
 
 /// Somebody who is awake writes so often.
@@ -85,7 +86,7 @@ async fn populate(product: &Product) -> anyhow::Result<()> {
 async fn wake(product: &Product, wanted: usize) -> anyhow::Result<Vec<Person>> {
     let mut awake = Vec::new();
     for person in people(wanted) {
-        if available()? < KILOBYTES_PER_SANDBOX + KILOBYTES_TO_SPARE {
+        if kilobytes_available()? < KILOBYTES_PER_SANDBOX + KILOBYTES_TO_SPARE {
             say("  the machine has no memory for more sandboxes");
             break;
         }
@@ -115,25 +116,6 @@ async fn traffic(product: &Product, people: &[Person], lasting: Duration) -> any
     Ok(())
 }
 
-/// In MiB.
-struct Memory {
-    /// Shared pages divided among those who share them.
-    proportional: f64,
-    resident: f64,
-}
-
-impl Memory {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
-            .with_context(|| format!("read the memory of {pid}"))?;
-        let field = |name| Ok::<_, anyhow::Error>(kilobytes(&rollup, name)? as f64 / 1024.0);
-        Ok(Self {
-            proportional: field("Pss:")?,
-            resident: field("Rss:")?,
-        })
-    }
-}
-
 const BACKENDS: &str = "select count(*) from pg_stat_activity where usename = 'clawkaka' and backend_type = 'client backend'";
 
 /// What Postgres takes for the product's connections: each is a process.
@@ -148,29 +130,4 @@ async fn of_backends(product: &Product) -> anyhow::Result<f64> {
         // One that has ended meanwhile takes nothing.
         .filter_map(|pid| Memory::of(pid.unsigned_abs()).ok());
     Ok(memory.map(|memory| memory.proportional).sum())
-}
-
-fn available() -> anyhow::Result<u64> {
-    let memory = std::fs::read_to_string("/proc/meminfo").context("read the machine's memory")?;
-    kilobytes(&memory, "MemAvailable:")
-}
-
-/// From a line such as `Pss:    1234 kB`.
-fn kilobytes(text: &str, name: &str) -> anyhow::Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .with_context(|| format!("find {name}"))?
-        .parse()
-        .context("read a number of kilobytes")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_kernels_numbers_are_read() {
-        let rollup = "00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    20 kB\nPss:    14 kB\n";
-        assert_eq!(super::kilobytes(rollup, "Pss:").unwrap(), 14);
-        assert!(super::kilobytes(rollup, "Swap:").is_err());
-    }
 }
