@@ -25,7 +25,6 @@ async fn people_come_and_go_on_few_places_and_everybody_is_answered_once_and_in_
     };
     let outcome = soak::run(soak, soak::show).await?;
     let table = outcome.table();
-    soak::show(&table);
     // Otherwise it proves nothing.
     let counts = outcome.counts;
     let met = [

@@ -102,6 +102,8 @@ pub struct Scale {
     /// Sandboxes that run while memory is read.
     pub running: usize,
     pub light_traffic: Duration,
+    /// How long nobody writes while time on a core is read.
+    pub rest: Duration,
 }
 
 impl Scale {
@@ -115,6 +117,7 @@ impl Scale {
         turns: 40,
         running: 10,
         light_traffic: Duration::from_secs(60),
+        rest: Duration::from_secs(60),
     };
     /// To see that every row can still be measured.
     pub const QUICK: Self = Self {
@@ -126,5 +129,6 @@ impl Scale {
         turns: 3,
         running: 1,
         light_traffic: Duration::from_secs(5),
+        rest: Duration::from_secs(5),
     };
 }

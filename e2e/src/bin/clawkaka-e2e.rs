@@ -181,7 +181,6 @@ async fn soaked(soak: Soak) -> anyhow::Result<bool> {
         outcome = soak::run(soak, soak::show) => outcome?,
         _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
     };
-    soak::show(&format!("\n{}", outcome.table()));
     let missing = outcome.never_met();
     if !missing.is_empty() {
         soak::show(&format!("never met: {}", missing.join(", ")));

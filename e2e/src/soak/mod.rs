@@ -68,7 +68,8 @@ struct Town<'a> {
     written: Mutex<Vec<Written>>,
 }
 
-/// Runs the soak. `say` gets a line from time to time. Fails on what nobody may ever see.
+/// Runs the soak. `say` gets a line from time to time and the table in the end, also of one that
+/// fails then. Fails on what nobody may ever see.
 pub async fn run(soak: Soak, say: impl Fn(&str)) -> anyhow::Result<Outcome> {
     let product = start(soak).await?;
     let mut docker = Watch::begin(&product.place.deployment)?;
@@ -109,6 +110,8 @@ pub async fn run(soak: Soak, say: impl Fn(&str)) -> anyhow::Result<Outcome> {
     }
     sampler.look(&town).await.context("look at the end")?;
     let outcome = Outcome::judge(&town, soak, sampler.seen).await?;
+    say(&format!("\n{}", outcome.table()));
+    outcome.keeps_the_promises()?;
     end(product).await?;
     Ok(outcome)
 }
