@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod call;
+pub mod disks;
 pub mod docker;
 mod figures;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod runtime;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+pub mod volume;
 pub mod walls;
 
 use std::{

@@ -87,7 +87,9 @@ impl Facts {
         let connect = async || {
             let config = &self.config;
             let (layout, shape) = (app::layout(config), app::shape(config));
-            let connected = Docker::connect(&config.sandbox.docker_host, layout, shape).await;
+            let limit = app::limit(config);
+            let connected =
+                Docker::connect(&config.sandbox.docker_host, layout, shape, limit).await;
             connected.map_err(|error| format!("{error:#}"))
         };
         self.docker
