@@ -146,6 +146,17 @@ impl Facts {
         }
     }
 
+    /// What the worker last measured; nothing when it has not yet. An error in words when it is not
+    /// reached.
+    pub async fn gauge(&self, name: &str) -> Result<Option<String>, &'static str> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.config.ports.metrics);
+        let answer = self.local.get(url).send().await;
+        let answer = answer.map_err(|_| "The worker's metrics are not reached")?;
+        let text = answer.text().await.unwrap_or_default();
+        let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        Ok(text.lines().find_map(value))
+    }
+
     pub fn master(&self) -> Option<&MasterKey> {
         match &self.config.keys {
             Keys::Master(key) => Some(key),
