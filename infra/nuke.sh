@@ -13,7 +13,7 @@ usage() {
 ./infra/nuke.sh [--yes] [--images]
 
 Removes the deployment CLAWKAKA_DEPLOYMENT (clawkaka): its processes and containers, sandboxes with everything in
-them, networks, walls, database, logs and secrets. Says what it found and asks for the deployment's name first.
+them and the files of their disks (SANDBOX_DISK_FOLDER), networks, walls, database, logs and secrets. Says what it found and asks for the deployment's name first.
 
   --yes      do not ask
   --images   also the images we built, which other deployments may use too
@@ -71,6 +71,7 @@ list() {
   if command -v docker >/dev/null; then list_docker "$1" | sed 's/^/  /'; fi
   if [[ -f /etc/systemd/system/$(walls_unit) ]]; then echo "  unit       $(walls_unit)"; fi
   if walls_stand; then echo "  walls      nftables table inet clawkaka_$CLAWKAKA_DEPLOYMENT"; fi
+  if [[ -d $(disks) ]]; then echo "  disks      $(disks) ($(disk_files | wc -l) files)"; fi
   for entry in "${KEPT[@]}"; do
     if [[ -e $STATE/$entry ]]; then echo "  files      $STATE/$entry"; fi
   done
@@ -91,6 +92,7 @@ remove() {
   stop simulator
   echo "Removed: processes"
   if command -v docker >/dev/null; then remove_from_docker "$1"; fi
+  remove_disks
   forget_walls_at_boot
   if walls_stand; then remove_walls; fi
   if [[ -d $STATE/postgres ]]; then stop_postgres "$STATE"; fi
@@ -107,6 +109,29 @@ remove_from_docker() {
   our_volumes "$CLAWKAKA_DEPLOYMENT" | removed_by volumes docker volume rm -f
   our_networks "$CLAWKAKA_DEPLOYMENT" | removed_by networks docker network rm
   if [[ $1 == yes ]]; then remove_images; fi
+}
+
+# As backend/src/sandbox/disks.rs names it.
+disks() { echo "${SANDBOX_DISK_FOLDER:-/var/lib/clawkaka-disks}/$CLAWKAKA_DEPLOYMENT"; }
+
+# What the product made there, and nothing else that may be in a folder that an operator named.
+disk_files() {
+  local folder
+  folder=$(disks)
+  [[ ! -d $folder ]] || find "$folder" -maxdepth 1 -name 'ck-*' \
+    \( -name '*.ext4' -o -name '*.making' -o -name '*.device' -o -name '*.device.new' \)
+}
+
+# After the last container, with which a device ends that is on such a file; one that nobody came to use ends here.
+remove_disks() {
+  local file device count=0
+  while read -r file; do
+    for device in $(losetup -n -O NAME -j "$file" 2>/dev/null); do losetup -d "$device" || true; done
+    rm -f "$file"
+    count=$((count + 1))
+  done < <(disk_files)
+  if ((count)); then echo "Removed: $count files of disks"; fi
+  rmdir "$(disks)" "$(dirname "$(disks)")" 2>/dev/null || true
 }
 
 name_certificates() {

@@ -120,6 +120,7 @@ const OUTCOMES: &[&str] = &[
     "deadline",
     "sandbox_not_ready",
     "no_answer",
+    "disk_full",
     "kills_workers",
 ];
 /// What the reconcile loop does to a sandbox.
@@ -242,6 +243,9 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_disk_size_bytes", By::Worker, Unit::Bytes, "All there is of it."),
     gauge("clawkaka_disk_free_inodes", By::Worker, Unit::Count, "Free inodes where Docker keeps its data."),
     gauge("clawkaka_disk_size_inodes", By::Worker, Unit::Count, "All inodes of it; 0 where they are not counted."),
+    gauge("clawkaka_sandbox_disks_full", By::Worker, Unit::Count, "Sandboxes, asleep or awake, whose disk is full by 85 % or more."),
+    gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
+    gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
         .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,

@@ -158,6 +158,7 @@ pub fn remove(deployment: &str) {
         "docker",
         &["volume", "rm", "-f", &format!("{deployment}-certificates")],
     );
-    // It need not be there any more.
+    // They need not be there any more.
+    let _ = fs::remove_dir_all(format!("/var/lib/clawkaka-disks/{deployment}"));
     let _ = fs::remove_dir_all(std::env::temp_dir().join(deployment));
 }

@@ -12,6 +12,9 @@ use crate::seal::{MasterKey, SealingKey};
 /// The longest duration a setting may ask for.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// With less, what a file system keeps for itself and for an agent that has filled it is most of it.
+const MIN_DISK: i64 = 256 << 20;
+
 pub struct Check<'a> {
     problems: &'a mut Vec<String>,
 }
@@ -175,6 +178,30 @@ impl<'a> Check<'a> {
                 1
             }
         }
+    }
+
+    /// A sandbox's disk: a size in which OpenClaw fits, or none at all.
+    pub fn disk(&mut self, name: &str, value: &str) -> Option<i64> {
+        if value == "unlimited" {
+            return None;
+        }
+        let bytes = self.bytes(name, value);
+        if (2..MIN_DISK).contains(&bytes) {
+            self.note(name, "must be 256m or more, or unlimited");
+        }
+        Some(bytes)
+    }
+
+    /// A folder that Docker can hand into a container.
+    pub fn folder(&mut self, name: &str, value: &str) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        if !value.starts_with('/') || value.ends_with('/') || !value.chars().all(plain) {
+            self.note(
+                name,
+                "must be a whole path of letters, digits and ._-, without / at its end",
+            );
+        }
+        value.to_owned()
     }
 
     pub fn duration(&mut self, name: &str, value: &str) -> Duration {

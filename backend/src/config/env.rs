@@ -95,6 +95,16 @@ pub struct Raw {
     /// CPUs one sandbox may use at most.
     #[arg(long, env = "SANDBOX_CPUS", default_value = "2")]
     pub sandbox_cpus: String,
+    /// worker: what a sandbox may keep on its disk. `unlimited`: then one can fill the disk of all.
+    #[arg(long, env = "SANDBOX_DISK", default_value = "1g")]
+    pub sandbox_disk: String,
+    /// worker: the folder on the Docker host for the files in which sandboxes' disks lie; best on another disk than Postgres.
+    #[arg(
+        long,
+        env = "SANDBOX_DISK_FOLDER",
+        default_value = "/var/lib/clawkaka-disks"
+    )]
+    pub sandbox_disk_folder: String,
     /// A stronger OCI runtime, as Docker knows it by name (for example runsc).
     #[arg(long, env = "SANDBOX_RUNTIME")]
     pub sandbox_runtime: Option<String>,

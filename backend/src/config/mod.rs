@@ -95,6 +95,9 @@ pub struct Sandbox {
     /// Bytes.
     pub memory: i64,
     pub cpus: f64,
+    /// Bytes; `None`: without a limit.
+    pub disk: Option<i64>,
+    pub disk_folder: String,
     pub runtime: Option<String>,
     /// First address of the /16; the bridge has the one after it.
     pub subnet: Ipv4Addr,
@@ -201,6 +204,8 @@ impl Config {
                 image: check.text("SANDBOX_IMAGE", raw.sandbox_image, roles.worker),
                 memory: check.bytes("SANDBOX_MEMORY", &raw.sandbox_memory),
                 cpus: check.cpus("SANDBOX_CPUS", &raw.sandbox_cpus),
+                disk: check.disk("SANDBOX_DISK", &raw.sandbox_disk),
+                disk_folder: check.folder("SANDBOX_DISK_FOLDER", &raw.sandbox_disk_folder),
                 runtime: raw.sandbox_runtime.filter(|name| !name.is_empty()),
                 subnet: check.subnet("SANDBOX_SUBNET", &raw.sandbox_subnet),
                 uid_base: check.number(

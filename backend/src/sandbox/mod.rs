@@ -8,6 +8,7 @@ pub mod act;
 pub mod all;
 pub mod call;
 pub mod capacity;
+pub mod disks;
 pub mod docker;
 mod figures;
 pub mod files;
@@ -23,6 +24,7 @@ pub mod sleep;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+pub mod volume;
 pub mod walls;
 
 use std::{

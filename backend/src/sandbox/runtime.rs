@@ -26,6 +26,13 @@ pub struct Container {
     pub address: Option<Ipv4Addr>,
 }
 
+/// Of a volume, in blocks of 4 KB.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    pub left: u64,
+    pub all: u64,
+}
+
 /// Why sandboxes are not shut in, in the operator's words.
 pub type Breach = String;
 
@@ -66,6 +73,16 @@ pub trait Runtime: Send + Sync {
     fn volumes(&self) -> Answer<'_, Vec<SandboxId>>;
 
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()>;
+
+    /// Whether nothing, or next to nothing, can be written to its volume any more.
+    fn disk_is_full(&self, _sandbox: SandboxId) -> Answer<'_, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// What is left to write on in a container that runs; `None` where it does not say.
+    fn space<'a>(&'a self, _id: &'a str) -> Answer<'a, Option<Space>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Isolates what is not isolated yet, then reads every wall back. Cheap: at every pass.
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>>;

@@ -6,6 +6,7 @@
 //! which are not isolated yet are, and that one harmless signed webhook is stored.
 
 mod clock;
+mod disks;
 mod docker;
 mod facts;
 mod finding;
@@ -136,6 +137,8 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("bridge-netfilter", walls::bridge_netfilter(facts)),
             check_within(PROBE_WITHIN, "walls-probe", walls::probe(facts)),
             check("disk", machine::disk(facts)),
+            check("disk-wall", disks::wall(facts)),
+            check("disks-full", disks::full(facts)),
             check("inodes", machine::inodes(facts)),
             check("memory", machine::memory(facts)),
             check("graph", graph::graph(facts)),

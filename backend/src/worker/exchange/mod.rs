@@ -256,7 +256,7 @@ impl Exchange {
     }
 
     async fn bury(&self, turn: &Turn, why: &'static str) -> anyhow::Result<Next> {
-        let apology = message::apology(turn, why);
+        let apology = self.apology(turn, why).await;
         let end = End::Buried(why);
         self.finish(
             turn,
