@@ -70,6 +70,14 @@ pub async fn set_agenda(
     Ok(())
 }
 
+/// What a person calls themselves, sealed.
+pub async fn name(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<Vec<u8>>> {
+    let name = sqlx::query_scalar!("select name from tenant where id = $1", id as TenantId)
+        .fetch_one(db)
+        .await?;
+    Ok(name)
+}
+
 /// Makes a person. The name is what they call themselves, sealed.
 pub async fn create(
     db: impl PgExecutor<'_>,

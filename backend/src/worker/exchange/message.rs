@@ -95,6 +95,7 @@ impl Exchange {
         let Some((reached, deadline)) = self.reach_by(turn).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
+        self.introduce(turn, &reached).await;
         let (session_no, cursor) =
             sandbox::row::conversation::session(&self.db, turn.sandbox).await?;
         let session = format!("main-{session_no}");

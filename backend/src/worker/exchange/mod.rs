@@ -5,6 +5,7 @@
 //! where, depends on what started the turn: [`message`] or [`heartbeat`].
 
 mod heartbeat;
+mod introduce;
 mod message;
 pub(super) mod said;
 mod typing;
