@@ -14,6 +14,8 @@ use sqlx::{
     migrate::{Migrate, MigrateError, Migrator},
 };
 
+use crate::backup::whole;
+
 /// Postgres' code for `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// Postgres' code for `statement_timeout`.
@@ -109,6 +111,10 @@ pub async fn require_current(db: &PgPool, migrator: &Migrator) -> anyhow::Result
         Err(error) if code(&error).as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
         Err(error) => return Err(error).context("read which migrations the database has"),
     };
+    ensure!(
+        !whole::is_unfinished(&mut *connection).await?,
+        "a restore of this database was begun and has not ended: run `clawkaka restore` again"
+    );
     let lacking: Vec<_> = migrator
         .iter()
         .filter(|known| !applied.iter().any(|one| one.version == known.version))

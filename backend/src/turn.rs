@@ -334,3 +334,32 @@ pub async fn active_since(
     .await?;
     Ok(since)
 }
+
+/// Ends and forgets all turns of a person who is erased. Whoever works on one finds it no longer theirs.
+/// What they said of messages must be gone first.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!("delete from turn where tenant_id = $1", tenant as TenantId)
+        .execute(db)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Turns that a backup found active are over, or, where nothing ran after it, anybody's to take.
+pub async fn settle_restored(
+    db: impl PgExecutor<'_>,
+    goes_on: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let settled = sqlx::query!(
+        "update turn set worker_id = null,
+             state = case when $1 then state else 'buried' end,
+             outcome = case when $1 then outcome else 'restored' end,
+             done_at = case when $1 then done_at else $2 end
+         where state = 'active'",
+        goes_on,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(settled.rows_affected())
+}

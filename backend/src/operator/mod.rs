@@ -8,9 +8,13 @@
 
 mod actor;
 pub mod answer;
+mod backup;
 mod doctor;
 mod event;
+mod follow;
 mod freeze;
+mod restore;
+mod sandbox;
 mod settings;
 mod tenant;
 mod trace;
@@ -36,6 +40,13 @@ pub enum Command {
     /// The people: list, show, suspend, resume.
     #[command(subcommand)]
     Tenant(tenant::Command),
+    /// The files of a person's agent: backup, snapshots, restore.
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
+    /// Backs up everything that changed, at BACKUP_TO.
+    Backup(backup::Options),
+    /// Brings a whole deployment back from its backups, into an empty database.
+    Restore(restore::Options),
 }
 
 /// Runs one command and prints its answer. `problems` are settings that could not be read.
@@ -56,6 +67,9 @@ impl Command {
             Self::Trace(options) => options.json,
             Self::Freeze(options) | Self::Unfreeze(options) => options.json,
             Self::Tenant(command) => command.wants_json(),
+            Self::Sandbox(command) => command.wants_json(),
+            Self::Backup(options) => options.json,
+            Self::Restore(options) => options.json,
         }
     }
 }
@@ -72,6 +86,9 @@ pub async fn answer(
         Command::Freeze(options) => freeze::freeze(options, problems, now).await,
         Command::Unfreeze(options) => freeze::unfreeze(options, problems, now).await,
         Command::Tenant(command) => tenant::run(command, problems, now).await,
+        Command::Sandbox(command) => sandbox::run(command, problems, now).await,
+        Command::Backup(options) => backup::run(options, problems, now).await,
+        Command::Restore(options) => restore::run(options, problems, now).await,
     };
     answer.or_else(|error| Ok(Answer::from(error.downcast::<Refusal>()?)))
 }

@@ -16,7 +16,9 @@ use bollard::{
         StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
@@ -24,9 +26,9 @@ use super::{
     layout::Layout,
     network,
     plan::Observed,
-    runtime::{Answer, Breach, Container, Runtime},
+    runtime::{Answer, Breach, Chunk, Container, Runtime},
     spec::{self, DEPLOYMENT_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec},
-    walls,
+    volume, walls,
 };
 use crate::id::SandboxId;
 
@@ -130,27 +132,29 @@ impl Docker {
         Ok(())
     }
 
-    async fn create_container(&self, spec: &Spec) -> anyhow::Result<()> {
+    /// Makes a sandbox's volume unless it is there.
+    pub async fn ensure_volume(&self, sandbox: SandboxId) -> anyhow::Result<()> {
+        let name = self.layout.name(sandbox);
         let volume = VolumeCreateRequest {
-            name: Some(spec.name.clone()),
+            name: Some(name.clone()),
             labels: Some(HashMap::from([
                 (DEPLOYMENT_LABEL.to_owned(), self.layout.deployment.clone()),
-                (SANDBOX_LABEL.to_owned(), spec.sandbox.to_string()),
+                (SANDBOX_LABEL.to_owned(), sandbox.to_string()),
             ])),
             ..Default::default()
         };
         // Docker answers with the volume that exists, whoever made it.
-        let volume = bounded(
-            "make a volume",
-            CHANGE_TIMEOUT,
-            self.engine.create_volume(volume),
-        )
-        .await?;
+        let call = self.engine.create_volume(volume);
+        let volume = bounded("make a volume", CHANGE_TIMEOUT, call).await?;
         ensure!(
-            volume.labels.get(SANDBOX_LABEL) == Some(&spec.sandbox.to_string()),
-            "volume {} is not ours: left alone",
-            spec.name
+            volume.labels.get(SANDBOX_LABEL) == Some(&sandbox.to_string()),
+            "volume {name} is not ours: left alone"
         );
+        Ok(())
+    }
+
+    async fn create_container(&self, spec: &Spec) -> anyhow::Result<()> {
+        self.ensure_volume(spec.sandbox).await?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
             .build();
@@ -319,6 +323,24 @@ impl Runtime for Docker {
 
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
         self.remove_volume_if_ours(sandbox).boxed()
+    }
+
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool> {
+        volume::read(self, sandbox, image, to).boxed()
+    }
+
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()> {
+        volume::fill(self, sandbox, image, from).boxed()
     }
 
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>> {

@@ -9,15 +9,18 @@ pub mod call;
 pub mod docker;
 mod figures;
 pub mod files;
+pub mod hold;
 pub mod layout;
 pub mod network;
 pub mod plan;
 pub mod reconcile;
 pub mod row;
+pub mod row_saved;
 pub mod runtime;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+pub mod volume;
 pub mod walls;
 
 use std::{

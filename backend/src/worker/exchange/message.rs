@@ -96,7 +96,7 @@ impl Exchange {
         let Some(reached) = self.reach_by(turn, deadline).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
-        let (session_no, cursor) = sandbox::row::session(&self.db, turn.sandbox).await?;
+        let (session_no, cursor) = self.session(turn.sandbox, &reached).await?;
         let session = format!("main-{session_no}");
         let question = Question {
             session: &session,

@@ -6,6 +6,7 @@
 
 mod heartbeat;
 mod message;
+mod restored;
 pub(super) mod said;
 mod typing;
 
