@@ -118,7 +118,8 @@ pub fn received(from: mpsc::Receiver<io::Result<Bytes>>) -> impl io::Read + Send
 
 /// What a thread writes, for another task to read: an end that came too early shows at the thread.
 pub fn handed_over() -> (impl io::Write + Send, impl Stream<Item = Bytes> + Send) {
-    let (from, to) = tokio::io::simplex(BUFFER);
+    // Not `simplex`, whose end nobody sees.
+    let (from, to) = tokio::io::duplex(BUFFER);
     let pieces = ReaderStream::with_capacity(from, BUFFER);
     (
         SyncIoBridge::new(to),

@@ -19,7 +19,7 @@ pub mod row_saved;
 pub mod runtime;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod volume;
 pub mod walls;
 

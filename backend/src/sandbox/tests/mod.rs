@@ -1,6 +1,6 @@
 //! Stories of the reconcile loop and of the table, over an engine in memory and a real Postgres.
 
-mod engine;
+pub mod engine;
 mod stories;
 mod table;
 
