@@ -19,7 +19,7 @@ presence        presence.rs
 line            line.rs
 tenant          tenant/mod.rs
 tenant_address  tenant/address.rs
-sandbox         sandbox/row.rs
+sandbox         sandbox/row
 turn            turn.rs
 reminder        reminder.rs
 inbox           inbox/
@@ -28,6 +28,8 @@ receipt         receipt.rs
 usage           broker/usage.rs
 frozen          freeze.rs
 event           operator/event.rs
+backup          backup/row/
+tombstone       backup/tombstone.rs
 END
 }
 

@@ -142,6 +142,161 @@ async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased
     product.finish(&[]).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_moment_the_worker_dies_at_a_backup_and_a_restore_end_right() -> anyhow::Result<()>
+{
+    let _alone = alone().await;
+    let (mut product, _folder) = with_backups().await?;
+    let people = crowd::people(1);
+    let first = product.all_say(&people, "first").await?;
+    product.exactly_one_each(&people, &first).await?;
+    let sandbox: String = sqlx::query_scalar("select id::text from sandbox")
+        .fetch_one(&product.postgres.db)
+        .await?;
+    operate(&product, &["sandbox", "backup", &sandbox]).await?;
+    let second = product.all_say(&people, "second").await?;
+    product.exactly_one_each(&people, &second).await?;
+
+    for (what, moment) in [
+        ("backup", Moment::Taken),
+        ("backup", Moment::AtItsFiles),
+        ("restore", Moment::Taken),
+        ("restore", Moment::AtItsFiles),
+    ] {
+        let mut words = vec!["sandbox", what, &sandbox, "--no-wait"];
+        let snapshots = operate(&product, &["sandbox", "snapshots", &sandbox]).await?;
+        let snapshots = snapshots["snapshots"]
+            .as_array()
+            .context("no list")?
+            .clone();
+        let oldest = snapshots.last().and_then(|one| one["name"].as_str());
+        let oldest = oldest.context("no snapshot")?.to_owned();
+        if what == "restore" {
+            words.extend(["--yes", "--snapshot", &oldest]);
+        }
+        operate(&product, &words).await?;
+        moment.of(&product, what).await?;
+        product.kill_9().await?;
+        product.start_again().await?;
+        let open = "select count(*) from backup where state in ('waiting', 'running')";
+        let over = || async { Ok(product.postgres.count(open).await? == 0) };
+        product.until("everything asked for is over", over).await?;
+        let failed = "select count(*) from backup where state <> 'done'";
+        anyhow::ensure!(
+            product.postgres.count(failed).await? == 0,
+            "{what} at {moment:?} failed"
+        );
+        let left = holders(&product).await?;
+        anyhow::ensure!(left == 0, "{what} at {moment:?} left {left} containers");
+        let name = format!("after-{what}-{moment:?}").to_lowercase();
+        let marks = product.all_say(&people, &name).await?;
+        product.exactly_one_each(&people, &marks).await?;
+        anyhow::ensure!(
+            knew(&product, &marks[0], &first[0]).await?,
+            "it forgot at {moment:?}"
+        );
+        let knows = knew(&product, &marks[0], &second[0]).await?;
+        anyhow::ensure!(knows == (what == "backup"), "{what} at {moment:?}: {knows}");
+        for mark in [&first[0], &second[0]] {
+            product.exactly_one_answer(&people[0], mark)?;
+        }
+    }
+    product.finish(&[]).await
+}
+
+/// When the worker dies.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// It has just taken it up.
+    Taken,
+    /// It is reading or filling the volume.
+    AtItsFiles,
+}
+
+impl Moment {
+    async fn of(self, product: &Product, what: &str) -> anyhow::Result<()> {
+        let running = match what {
+            "restore" => {
+                "select count(*) from backup where kind = 'restore' and started_at is not null
+                          and requested_at > now() - interval '1 minute' and state <> 'waiting'"
+            }
+            _ => "select count(*) from backup where state = 'running'",
+        };
+        let come = || async {
+            let taken = product.postgres.count(running).await? > 0;
+            Ok(taken && (matches!(self, Self::Taken) || holders(product).await? > 0))
+        };
+        product.until("the worker is at it", come).await
+    }
+}
+
+/// The containers through which volumes are read and filled.
+async fn holders(product: &Product) -> anyhow::Result<usize> {
+    let ours = format!("label=clawkaka.deployment={}", product.docker.deployment);
+    let filters = [
+        "ps",
+        "-aq",
+        "--filter",
+        &ours,
+        "--filter",
+        "label=clawkaka.probe=volume",
+    ];
+    Ok(command::run("docker", &filters).await?.lines().count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_gets_everything_we_hold_of_them_and_no_key_of_ours() -> anyhow::Result<()> {
+    let _alone = alone().await;
+    let (product, _folder) = with_backups().await?;
+    let people = crowd::people(2);
+    let marks = product.all_say(&people, "said").await?;
+    product.exactly_one_each(&people, &marks).await?;
+    let tenant = tenant_of(&product, &people[0]).await?;
+    let to = product.place.folder.join("export");
+    let words = ["tenant", "export", &tenant, "--to", &to.to_string_lossy()];
+    let said = operate(&product, &words).await?;
+    show(&format!("{said:#}\n"));
+
+    let messages = fs::read_to_string(to.join("messages.json"))?;
+    let messages: Value = serde_json::from_str(&messages)?;
+    let lines = messages.as_array().context("no list")?;
+    let from = |who: &str| lines.iter().filter(|line| line["from"] == who).count();
+    anyhow::ensure!(
+        from("you") == 1 && from("your assistant") == 1,
+        "{messages:#}"
+    );
+    let person = fs::read_to_string(to.join("person.json"))?;
+    let name = people[0].name.clone().context("no name")?;
+    anyhow::ensure!(person.contains(&name), "who they are is missing: {person}");
+    let files = objects(&to)?;
+    let (mut own, mut other) = (0, 0);
+    for file in &files {
+        let bytes = fs::read(file)?;
+        own += usize::from(e2e::logs::contains(&bytes, marks[0].as_bytes()));
+        other += usize::from(e2e::logs::contains(&bytes, marks[1].as_bytes()));
+        let secrets: Vec<_> = product
+            .secrets
+            .iter()
+            .map(|(_, secret)| secret.clone())
+            .collect();
+        e2e::logs::has_none_of(&file.display().to_string(), &bytes, &secrets)?;
+    }
+    let agent: Vec<_> = files
+        .iter()
+        .filter(|file| file.starts_with(to.join("agent")))
+        .collect();
+    show(&format!("{agent:#?}\n"));
+    anyhow::ensure!(own >= 2, "the agent's own conversation is missing");
+    anyhow::ensure!(other == 0, "somebody else's words are in it");
+    anyhow::ensure!(
+        agent
+            .iter()
+            .any(|file| file.ends_with("workspace/AGENTS.md")),
+        "{agent:?}"
+    );
+    product.finish(&[]).await
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "figures for whoever runs it with --nocapture"

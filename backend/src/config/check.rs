@@ -270,8 +270,10 @@ impl<'a> Check<'a> {
             .aws_endpoint_url
             .as_deref()
             .filter(|url| !url.is_empty());
-        let secret = |value: &Option<String>| SecretString::from(value.clone().unwrap_or_default());
-        if raw.aws_access_key_id.is_some() != raw.aws_secret_access_key.is_some() {
+        // An empty file of a secret is none.
+        let set = |value: &Option<String>| value.clone().unwrap_or_default();
+        let secret = |value: &Option<String>| SecretString::from(set(value));
+        if set(&raw.aws_access_key_id).is_empty() != set(&raw.aws_secret_access_key).is_empty() {
             self.note(
                 "AWS_SECRET_ACCESS_KEY",
                 "belongs to AWS_ACCESS_KEY_ID: set both or none",

@@ -147,7 +147,7 @@ impl Config {
         let mut check = Check::new(&mut problems);
         let roles = check.roles(&raw.roles);
         let port = check.number("PORT", &raw.port, 1..=65_000);
-        let backup = check.backup(&raw);
+        let backup = roles.worker.then(|| check.backup(&raw)).flatten();
         let config = Self {
             backup,
             roles,

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Two at the same time: one reads while another stores.
-const NAMES: [&str; 2] = ["backup", "backup beside"];
+const AT_ONCE: usize = 2;
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
 /// A sandbox in use is tried again so soon.
 const BUSY_FOR: TimeDelta = TimeDelta::seconds(20);
@@ -103,16 +103,16 @@ impl Backing {
         volume::clear(docker).await?;
         self.hold_those_to_restore().await?;
         let backing = Arc::new(self);
-        for name in NAMES {
+        for _ in 0..AT_ONCE {
             let backing = backing.clone();
-            let station = run_loop(name, Arc::default(), shutdown.clone(), move || {
+            let station = run_loop("backup", Arc::default(), shutdown.clone(), move || {
                 let backing = backing.clone();
                 async move { backing.step().await }
             });
-            shutdown.run_forever(name, station);
+            shutdown.run_forever("backup", station);
         }
         let stop = shutdown.clone();
-        shutdown.run_forever("backup figures", async move {
+        shutdown.run_forever("backup's figures", async move {
             backing.keep_measuring(stop).await
         });
         Ok(())
