@@ -126,6 +126,7 @@ pub async fn bring_back(
     }
     row::settle_restored(&mut *tx, now).await?;
     let erased_again = tombstone::apply(&mut tx, &stones, now).await?;
+    row_saved::all_are_old(&mut *tx).await?;
     let sandboxes = row_saved::all(&mut *tx).await?;
     for sandbox in &sandboxes {
         let wish = Wish {

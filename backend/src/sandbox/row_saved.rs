@@ -81,6 +81,19 @@ pub async fn put_back(
     Ok(())
 }
 
+/// The tables are another time's: whatever conversation is found in a sandbox is old, also in one that
+/// still runs.
+pub async fn all_are_old(db: impl PgExecutor<'_>) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set restored = true, cursor = null, broker_token_hash = null
+         where intent <> 'gone'"
+    )
+    .execute(db)
+    .await
+    .context("note restored sandboxes")?;
+    Ok(())
+}
+
 /// Whether what its conversation holds is old and has not been read past yet.
 pub async fn is_restored(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<bool> {
     let restored = sqlx::query_scalar!(

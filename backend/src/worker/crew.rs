@@ -99,7 +99,7 @@ pub async fn start(
         sandboxes.clone(),
         BackupKey::new(&master),
         config.backup.clone(),
-    )?;
+    );
     // Before the loop could start one of them.
     backing.start(&docker, shutdown).await?;
     sandboxes.run(shutdown);

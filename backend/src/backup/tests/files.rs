@@ -170,3 +170,20 @@ async fn it_asks_by_itself_when_it_is_time_and_again_soon_after_a_failure(db: Pg
     story.works().await;
     assert_ne!(story.store().list("database").await.unwrap()[0], newest);
 }
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn a_place_that_is_away_is_tried_again_until_it_is_back(db: PgPool) {
+    let story = Story::new(db).await;
+    let id = story.sleeping(10, "one").await;
+    std::fs::write(&*story.folder, b"in the way").unwrap();
+    let asked = story.asks(Kind::Sandbox, Some(id), None).await;
+    story.works().await;
+    assert_eq!(story.came_to(asked).await, "waiting error");
+    std::fs::remove_file(&*story.folder).unwrap();
+    story.later(61);
+    story.works().await;
+    assert_eq!(story.came_to(asked).await, "done whole");
+}

@@ -207,7 +207,6 @@ async fn backing(world: &World, folder: &std::path::Path, every: &str, keep: usi
         BackupKey::new(&master()),
         Some(settings),
     );
-    let backing = backing.unwrap();
     backing.hold_those_to_restore().await.unwrap();
     backing
 }

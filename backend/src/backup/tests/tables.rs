@@ -210,6 +210,12 @@ async fn what_was_open_counts_as_answered_for_the_deployment_ran_on(db: PgPool) 
         ],
         "the keys stay: they say what was sent"
     );
+    let sandbox = "select restored::text || ' ' || (cursor is null)::text from sandbox";
+    assert_eq!(
+        word(db, sandbox).await,
+        ["true true"],
+        "nothing of its conversation is sent"
+    );
     let inbox = "select distinct outcome || ' ' || (done_at is not null)::text from inbox";
     assert_eq!(word(db, inbox).await, ["restored true"]);
     let turn =

@@ -60,7 +60,6 @@ pub struct Backing {
     pub sandboxes: Sandboxes,
     pub key: BackupKey,
     pub settings: Option<Backup>,
-    pub store: Option<Store>,
     /// Sandboxes that wait for their files.
     held: Mutex<HashMap<SandboxId, Hold>>,
 }
@@ -84,18 +83,16 @@ impl Backing {
         sandboxes: Sandboxes,
         key: BackupKey,
         settings: Option<Backup>,
-    ) -> anyhow::Result<Self> {
-        let store = settings.as_ref().map(|settings| Store::open(&settings.to));
-        Ok(Self {
+    ) -> Self {
+        Self {
             db,
             clock,
             lease,
             sandboxes,
             key,
-            store: store.transpose()?,
             settings,
             held: Mutex::default(),
-        })
+        }
     }
 
     /// Clears up after the worker before, holds whoever waits for their files, and starts to work.
@@ -153,8 +150,12 @@ impl Backing {
         let Some(job) = row::take(&self.db, self.lease.id, &live, now).await? else {
             return Ok(Progress::Idle);
         };
-        let came = match &self.store {
-            Some(store) => Box::pin(self.work(&job, store)).await,
+        // Opened each time, so that a disk that is not there keeps nothing else from working.
+        let came = match &self.settings {
+            Some(settings) => match Store::open(&settings.to) {
+                Ok(store) => Box::pin(self.work(&job, &store)).await,
+                Err(error) => Err(error),
+            },
             None => Ok(Came::Nothing("no_store")),
         };
         // Without a note of it the job stays this worker's, and nobody else takes it.

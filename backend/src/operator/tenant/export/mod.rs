@@ -6,7 +6,7 @@
 //! reminders.json    what they are to be reminded of
 //! usage.json        what their agent's calls of the model were, by day
 //! events.json       what operators did about them
-//! agent/            their agent's files: memory, notes, conversations; without the keys of its sandbox
+//! agent/            their agent's files: memory, notes, conversations; not the gateway's own, with its keys
 //! ```
 //! The agent's files come from a snapshot that is taken now, so that they are whole.
 
@@ -46,15 +46,9 @@ use crate::{
 };
 use out::Out;
 
-/// Keys of the sandbox, which open nothing of the person's: its gateway's configuration, its devices.
-const KEYS: [&str; 6] = [
-    "openclaw.json",
-    "device.json",
-    "credentials",
-    "devices",
-    "identity",
-    "state/openclaw.sqlite",
-];
+/// Of the agent's files, those that are the person's: what it noted, and its conversations. The rest
+/// is the gateway's own, keys among it.
+const THEIRS: [&str; 2] = ["workspace", "openclaw/agents"];
 
 #[derive(Args)]
 #[command(after_help = format!("{}\n\n{WHERE_FROM}", "Needs CLAWKAKA_MASTER_KEY, and BACKUP_TO with a running worker for the agent's files.
@@ -179,7 +173,7 @@ async fn agent(
     pipe::read(store, &key, &name, move |from| {
         let (mut files, mut bytes) = (0, 0);
         archive::files(from, LIMITS, |path, length, content| {
-            if KEYS.iter().any(|key| path.starts_with(key)) {
+            if !THEIRS.iter().any(|theirs| path.starts_with(theirs)) {
                 return Ok(());
             }
             files += 1;
