@@ -89,7 +89,7 @@ pub async fn read<T: Send + 'static>(
     name: &str,
     unpack: impl FnOnce(&mut In) -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    let stored: BoxedRead = Box::pin(StreamReader::new(store.read(name).await?));
+    let stored: BoxedRead = Box::pin(store.read(name).await?);
     let (key, name) = (key.clone(), name.to_owned());
     let unpacking = tokio::task::spawn_blocking(move || {
         let mut from = open(&key, &name, SyncIoBridge::new(stored))?;

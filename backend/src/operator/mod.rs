@@ -1,5 +1,6 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
-//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`).
+//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), what is kept for bad days
+//! (`backup`, `sandbox`, `restore`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else.
@@ -37,7 +38,7 @@ pub enum Command {
     Freeze(freeze::Options),
     /// Lets go out again what `freeze` has stopped.
     Unfreeze(freeze::Options),
-    /// The people: list, show, suspend, resume.
+    /// The people: list, show, suspend, resume, export, erase.
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// The files of a person's agent: backup, snapshots, restore.

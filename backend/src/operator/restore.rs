@@ -36,7 +36,7 @@ ran on after it, and nobody is to be answered twice. People who were erased sinc
 Examples:
   clawkaka restore
   clawkaka restore --before 2026-11-20T12:00:00Z
-  clawkaka restore --planned     after a move: stop serve, clawkaka backup, then here"))]
+  clawkaka restore --planned     after a move: there stop web, then clawkaka backup, then stop the rest"))]
 pub struct Options {
     /// The newest backup of before then, instead of the newest.
     #[arg(long, value_name = "TIME")]

@@ -66,7 +66,7 @@ impl Volume {
     }
 
     /// As if it were a snapshot of ours.
-    fn as_snapshot(self) -> Vec<u8> {
+    fn into_snapshot(self) -> Vec<u8> {
         let bytes = self.0.into_inner().unwrap();
         let mut snapshot = Builder::new(Vec::new());
         let manifest = serde_json::to_vec(&of()).unwrap();
@@ -220,7 +220,7 @@ fn what_is_foreign_is_left_out_of_a_snapshot_and_counted() {
 #[test]
 fn a_snapshot_that_holds_what_is_foreign_is_refused() {
     for (what, kind, name, target) in foreign() {
-        let snapshot = with_one(kind, name, target).as_snapshot();
+        let snapshot = with_one(kind, name, target).into_snapshot();
         let done = unpack(snapshot.as_slice(), Vec::new(), 1, LIMITS);
         assert!(matches!(refusal(done), Refused::Foreign(_)), "{what}");
     }
@@ -235,7 +235,7 @@ fn the_rights_of_another_are_taken_away_on_the_way_out_and_refused_on_the_way_in
     };
     let (packed, _) = volume().pack();
     assert!(listed(&packed).contains(&"Regular 755 0 state/su".to_owned()));
-    let snapshot = volume().as_snapshot();
+    let snapshot = volume().into_snapshot();
     let done = unpack(snapshot.as_slice(), Vec::new(), 1, LIMITS);
     assert!(matches!(refusal(done), Refused::Foreign(_)));
 }

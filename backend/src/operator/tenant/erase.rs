@@ -1,5 +1,5 @@
-//! `clawkaka tenant erase`: forgets a person, everywhere but in what the law of large numbers keeps:
-//! counts and costs that name nobody.
+//! `clawkaka tenant erase`: forgets a person, all but what their agent's calls cost, as nobody's. The
+//! tables in one transaction; snapshots, container and volume by the worker, which is waited for.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
