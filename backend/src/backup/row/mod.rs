@@ -190,7 +190,7 @@ pub async fn take(
     .context("take a backup up")
 }
 
-/// Tells whoever follows it how far it is.
+/// Tells whoever follows it how much there is; of a restore also that it was begun for good.
 pub async fn progress(
     db: impl PgExecutor<'_>,
     job: &Job,

@@ -81,6 +81,16 @@ async fn a_damaged_snapshot_is_passed_over_and_never_costs_what_there_is(db: PgP
     story.works().await;
     assert_eq!(story.came_to(asked).await, "waiting error");
     assert_eq!(story.memory(id).unwrap(), "now", "it was looked at first");
+    for _ in 0..10 {
+        story.later(61);
+        story.works().await;
+    }
+    assert_eq!(story.came_to(asked).await, "failed error");
+    assert_eq!(story.memory(id).unwrap(), "now");
+    assert!(
+        story.world.sandboxes.reserve(id).is_some(),
+        "it is free again"
+    );
 }
 
 #[sqlx::test(

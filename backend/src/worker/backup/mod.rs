@@ -248,9 +248,10 @@ impl Backing {
                 if let Some(refused) = error.downcast_ref::<Refused>() {
                     return failed(word(refused)).await;
                 }
-                // What was begun to be put back is put back; what was erased is forgotten.
-                let gives_up = matches!(job.kind, Kind::All | Kind::Sandbox);
-                if gives_up && job.attempts >= MAX_ATTEMPTS {
+                if job.attempts >= MAX_ATTEMPTS && self.may_give_up(job).await? {
+                    if let Some(sandbox) = job.sandbox {
+                        self.held().remove(&sandbox);
+                    }
                     return failed("error").await;
                 }
                 metrics::counter!("clawkaka_backup_failures_total", "kind" => kind).increment(1);
@@ -280,6 +281,19 @@ impl Backing {
         let waiting = row::to_restore(&self.db).await?.len();
         metrics::gauge!("clawkaka_restores_waiting").set(waiting as f64);
         Ok(())
+    }
+
+    /// What was begun to be put back is put back, and so is all that a lost deployment had; what was
+    /// erased is forgotten.
+    async fn may_give_up(&self, job: &Job) -> anyhow::Result<bool> {
+        Ok(match job.kind {
+            Kind::All | Kind::Sandbox => true,
+            Kind::Restore if job.object.is_some() => {
+                let asked = look::asked(&self.db, job.id).await?;
+                asked.is_none_or(|asked| asked.entries == 0)
+            }
+            Kind::Restore | Kind::Erase => false,
+        })
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<SandboxId, Hold>> {

@@ -145,6 +145,8 @@ impl Backing {
         if !self.sandboxes.still(sandbox, From::Pause).await? {
             return Ok(Came::Busy);
         }
+        // From here on there is no way back.
+        row::progress(&self.db, job, count.entries, count.bytes).await?;
         let put_back = async {
             snapshot::put_back(store, &self.key, &self.sandboxes, &hold, saved.slot, &name).await?;
             row_saved::put_back(&self.db, sandbox, manifest.session_no).await
@@ -162,7 +164,10 @@ impl Backing {
             stored_bytes: 0,
         }));
         // Noted before the hold ends, or a second restore would take away what a turn left meanwhile.
-        self.note(job, &came).await?;
+        if let Err(error) = self.note(job, &came).await {
+            self.held().insert(sandbox, hold);
+            return Err(error);
+        }
         drop(hold);
         Ok(Came::Parts)
     }
