@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres process walls; do
+for piece in say settings machine docker postgres process walls roles; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -19,8 +19,9 @@ them and the files of their disks (SANDBOX_DISK_FOLDER), networks, walls, databa
   --images   also the images we built, which other deployments may use too
 
 What stays: packages, Docker, the build in target/, our tables in a database of your own that DATABASE_URL names
-(./infra/operator.sh nuke removes these), and everything without our label, Caddy's certificates among it: an authority
-gives only a few a week. It says where they are.
+(./infra/operator.sh nuke removes these), the backups, and everything without our label, Caddy's certificates among it: an
+authority gives only a few a week. It says where they are. The backups open with CLAWKAKA_MASTER_KEY only, which goes with
+the secrets: keep it elsewhere.
 END
 }
 
@@ -43,7 +44,8 @@ main() {
     die "the Docker engine does not answer, so its containers cannot be removed: start it, then run this again."
   fi
   if [[ -d $STATE/run ]]; then lock_deployment; fi
-  local found
+  local found backups
+  backups=$(backup_place)
   found=$(list "$images")
   if [[ -z $found ]]; then
     echo "There is nothing of \"$CLAWKAKA_DEPLOYMENT\" on this machine."
@@ -52,8 +54,25 @@ main() {
     exit
   fi
   printf 'This removes, for good, of the deployment "%s":\n%s\n' "$CLAWKAKA_DEPLOYMENT" "$found"
+  if [[ -n $backups ]]; then
+    printf 'It keeps the backups in %s; they need the master key, which is among the secrets above.\n' "$backups"
+  fi
   if [[ $ask == yes ]]; then confirm; fi
   remove "$images"
+  if [[ -n $backups ]]; then echo "Kept: the backups in $backups. To be rid of them too, remove them yourself."; fi
+}
+
+# BACKUP_TO, wherever it was set: in the environment, in .env, or when the deployment was made.
+backup_place() {
+  local file
+  if is_set BACKUP_TO; then
+    value_of BACKUP_TO
+    return
+  fi
+  for file in "$STATE/compose/settings.env" "$STATE/settings.env" "$ROOT/.env"; do
+    [[ -f $file && ${CLAWKAKA_IGNORE_DOTENV:-}$file != "yes$ROOT/.env" ]] || continue
+    sed -n 's/^BACKUP_TO=//p' "$file" | tail -n 1
+  done | awk 'NF {print; exit}'
 }
 
 confirm() {

@@ -166,7 +166,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -250,6 +250,15 @@ const METRICS: &[Metric] = &[
         .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
+    // Worker: backups.
+    gauge("clawkaka_backup_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When the last whole backup was begun, since 1970; without any, when the first was asked for."),
+    gauge("clawkaka_backup_every_seconds", By::Worker, Unit::Seconds, "How often there should be one; 0: never."),
+    gauge("clawkaka_backup_size_bytes", By::Worker, Unit::Bytes, "What the last whole backup added to the store."),
+    counter("clawkaka_backup_bytes_total", By::Worker, "Bytes of sandboxes' files that were read for backups."),
+    counter("clawkaka_backup_failures_total", By::Worker, "Backups, restores and erasures that failed, most to be tried again.")
+        .each("kind", &["all", "sandbox", "restore", "erase"]),
+    gauge("clawkaka_restores_waiting", By::Worker, Unit::Count, "Sandboxes that wait for their files to be put back."),
     gauge("clawkaka_tokens_used", By::Worker, Unit::Count, "Tokens of the last 24 hours, all people together."),
     // Broker.
     gauge("clawkaka_tokens_limit", By::Broker, Unit::Count, "Tokens that all people together may use in 24 hours."),

@@ -8,8 +8,8 @@ use chrono::{TimeDelta, Utc};
 use e2e::{Product, alone, command, whatsapp::Account};
 use serde_json::Value;
 
-/// What may be wanting on whatever machine this runs.
-const OF_THE_MACHINE: [&str; 4] = ["live-restore", "memory", "disk", "subnet"];
+/// What may be wanting on whatever machine this runs; and stories that back nothing up are warned.
+const OF_THE_MACHINE: [&str; 5] = ["live-restore", "memory", "disk", "subnet", "backup-store"];
 
 struct Report(Value);
 

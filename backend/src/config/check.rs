@@ -6,8 +6,11 @@ use std::{net::Ipv4Addr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Dur
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Keys, LogFormat, Roles};
-use crate::seal::{MasterKey, SealingKey};
+use super::{Backup, Keys, LogFormat, Raw, Roles};
+use crate::{
+    backup::store::{Place, S3},
+    seal::{MasterKey, SealingKey},
+};
 
 /// The longest duration a setting may ask for.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -261,6 +264,57 @@ impl<'a> Check<'a> {
             self.note(name, "must be an IPv4 address, for example 127.0.0.1");
             Ipv4Addr::LOCALHOST
         })
+    }
+
+    /// None: not set, or bad and noted.
+    pub fn backup(&mut self, raw: &Raw) -> Option<Backup> {
+        let every = self.interval("BACKUP_EVERY", &raw.backup_every);
+        let keep = self.number("BACKUP_KEEP", &raw.backup_keep, 1..=10_000) as usize;
+        let to = raw
+            .backup_to
+            .as_deref()
+            .filter(|to| !to.trim().is_empty())?;
+        let to = match to.strip_prefix("s3://") {
+            Some(bucket) => Place::S3(self.s3(bucket, raw)),
+            None if to.starts_with('/') => Place::Folder(to.into()),
+            None => {
+                self.note(
+                    "BACKUP_TO",
+                    "write a folder from / on, or s3://bucket/prefix",
+                );
+                return None;
+            }
+        };
+        Some(Backup { to, every, keep })
+    }
+
+    fn s3(&mut self, place: &str, raw: &Raw) -> S3 {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
+            self.note("BACKUP_TO", "names no bucket: s3://bucket/prefix");
+        }
+        let endpoint = raw
+            .aws_endpoint_url
+            .as_deref()
+            .filter(|url| !url.is_empty());
+        // An empty file of a secret is none.
+        let set = |value: &Option<String>| value.clone().unwrap_or_default();
+        let secret = |value: &Option<String>| SecretString::from(set(value));
+        if set(&raw.aws_access_key_id).is_empty() != set(&raw.aws_secret_access_key).is_empty() {
+            self.note(
+                "AWS_SECRET_ACCESS_KEY",
+                "belongs to AWS_ACCESS_KEY_ID: set both or none",
+            );
+        }
+        S3 {
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            endpoint: endpoint.map(|url| self.url("AWS_ENDPOINT_URL", url)),
+            region: raw.aws_region.clone(),
+            access_key_id: secret(&raw.aws_access_key_id),
+            secret_access_key: secret(&raw.aws_secret_access_key),
+            session_token: secret(&raw.aws_session_token),
+        }
     }
 
     pub fn log_format(&mut self, value: &str) -> LogFormat {

@@ -8,7 +8,10 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::seal::{MasterKey, SealingKey};
+use crate::{
+    backup::store,
+    seal::{MasterKey, SealingKey},
+};
 use check::Check;
 pub use env::Raw;
 
@@ -28,6 +31,17 @@ pub struct Config {
     pub sandbox: Sandbox,
     pub limits: Limits,
     pub timing: Timing,
+    /// None: nothing is backed up.
+    pub backup: Option<Backup>,
+}
+
+/// Backups: where to, how often, how many.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    pub to: store::Place,
+    /// Zero: only when somebody asks.
+    pub every: Duration,
+    pub keep: usize,
 }
 
 /// What this process does.
@@ -157,7 +171,9 @@ impl Config {
     fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
         let mut check = Check::new(&mut problems);
         let port = check.number("PORT", &raw.port, 1..=65_000);
+        let backup = roles.worker.then(|| check.backup(&raw)).flatten();
         let config = Self {
+            backup,
             roles,
             deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
             database_url: check.database_url(raw.database_url),
@@ -286,6 +302,13 @@ pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>,
         Keys::Master(key) => Ok(key),
         _ => unreachable!("a missing key is a problem noted above"),
     }
+}
+
+/// What commands need that ask for backups or look at them.
+pub fn backup(raw: &Raw, mut problems: Vec<String>) -> Result<Option<Backup>, BadSettings> {
+    let backup = Check::new(&mut problems).backup(raw);
+    BadSettings::none(problems)?;
+    Ok(backup)
 }
 
 impl Sandbox {

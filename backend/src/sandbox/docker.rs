@@ -16,7 +16,9 @@ use bollard::{
         UploadToContainerOptionsBuilder,
     },
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
@@ -25,7 +27,7 @@ use super::{
     layout::Layout,
     network,
     plan::Observed,
-    runtime::{Answer, Breach, Container, Runtime, Space},
+    runtime::{Answer, Breach, Chunk, Container, Runtime, Space},
     spec::{
         self, DEPLOYMENT_LABEL, DISKS_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec,
     },
@@ -300,6 +302,25 @@ impl Runtime for Docker {
 
     fn space<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Space>> {
         volume::space(self, id).boxed()
+    }
+
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool> {
+        volume::files::read(self, sandbox, image, to).boxed()
+    }
+
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()> {
+        volume::files::fill(self, sandbox, image, uid, from).boxed()
     }
 
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>> {

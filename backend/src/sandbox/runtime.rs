@@ -5,13 +5,18 @@
 
 use std::net::Ipv4Addr;
 
+use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use super::{plan::Observed, spec::Spec};
 use crate::id::SandboxId;
 
 /// What every call returns.
 pub type Answer<'a, T> = BoxFuture<'a, anyhow::Result<T>>;
+
+/// A piece of an archive, or why there is no more of it.
+pub type Chunk = std::io::Result<Bytes>;
 
 /// A container with our deployment's sandbox label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +88,24 @@ pub trait Runtime: Send + Sync {
     fn space<'a>(&'a self, _id: &'a str) -> Answer<'a, Option<Space>> {
         Box::pin(async { Ok(None) })
     }
+    /// Sends the files of a volume as a tar archive, below `state/`; false when there is no volume.
+    /// Nothing may run on it. An error is sent, too, so that half an archive is never taken for one.
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool>;
+
+    /// Replaces everything in a volume, which is this uid's, by the files of a tar archive. No container
+    /// may have it.
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()>;
 
     /// Isolates what is not isolated yet, then reads every wall back. Cheap: at every pass.
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>>;

@@ -96,8 +96,7 @@ impl Exchange {
             return self.bury(turn, "sandbox_not_ready").await;
         };
         self.introduce(turn, &reached).await;
-        let (session_no, cursor) =
-            sandbox::row::conversation::session(&self.db, turn.sandbox).await?;
+        let (session_no, cursor) = self.session(turn.sandbox, &reached).await?;
         let session = format!("main-{session_no}");
         let question = Question {
             session: &session,

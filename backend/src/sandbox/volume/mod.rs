@@ -4,12 +4,17 @@
 //! without one it is a folder of Docker's. Which one a volume is, Docker knows: those that were made
 //! before there were walls go on as they are.
 
+pub mod files;
+
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, ensure};
 use bollard::{
     exec::{StartExecOptions, StartExecResults},
-    models::{ContainerCreateBody, ExecConfig, MountVolumeOptions, Volume, VolumeCreateRequest},
+    models::{
+        ContainerCreateBody, ExecConfig, HostConfig, MountVolumeOptions, Volume,
+        VolumeCreateRequest,
+    },
     query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions},
 };
 use futures_util::TryStreamExt;
@@ -39,44 +44,53 @@ const DEVICE: &str = "device";
 /// Makes the volume when it is missing, and returns what the container is created from.
 pub async fn ensure(docker: &Docker, spec: &Spec) -> anyhow::Result<ContainerCreateBody> {
     let mut body = spec.body.clone();
+    let uid = body
+        .user
+        .as_deref()
+        .and_then(|user| user.split(':').next()?.parse().ok());
+    let uid = uid.context("read a sandbox's uid")?;
+    if make(docker, spec.sandbox, uid).await? {
+        without_copy(body.host_config.as_mut());
+    }
+    Ok(body)
+}
+
+/// Docker would mount a volume with a wall at once, to copy into it what the image has there: nothing.
+fn without_copy(host: Option<&mut HostConfig>) {
+    let mounts = host.and_then(|host| host.mounts.as_mut());
+    for mount in mounts.into_iter().flatten() {
+        mount.volume_options = Some(MountVolumeOptions {
+            no_copy: Some(true),
+            ..Default::default()
+        });
+    }
+}
+
+/// Makes the volume when it is missing; whether it has a wall.
+async fn make(docker: &Docker, sandbox: SandboxId, uid: u32) -> anyhow::Result<bool> {
+    let name = docker.layout.name(sandbox);
     let disks = &docker.disks;
-    let known = find(docker, &spec.name).await?;
+    let known = find(docker, &name).await?;
     let walled = known.as_ref().map_or(disks.limit.bytes.is_some(), has_wall);
     let mut options = HashMap::new();
     if walled {
         if let Some(bytes) = disks.limit.bytes {
-            let uid = body
-                .user
-                .as_deref()
-                .and_then(|user| user.split(':').next()?.parse().ok());
-            let uid = uid.context("read a sandbox's uid")?;
-            disks.make(docker, &spec.name, bytes, uid).await?;
+            disks.make(docker, &name, bytes, uid).await?;
         }
-        let device = disks.device(&docker.layout.deployment, &spec.name);
+        let device = disks.device(&docker.layout.deployment, &name);
         options.extend(
             [("type", "ext4"), (DEVICE, &device), ("o", MOUNT_OPTIONS)]
                 .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        // Docker would mount it at once, to copy into it what the image has there: nothing.
-        let mounts = body
-            .host_config
-            .as_mut()
-            .and_then(|host| host.mounts.as_mut());
-        for mount in mounts.into_iter().flatten() {
-            mount.volume_options = Some(MountVolumeOptions {
-                no_copy: Some(true),
-                ..Default::default()
-            });
-        }
     }
     let volume = VolumeCreateRequest {
-        name: Some(spec.name.clone()),
+        name: Some(name.clone()),
         labels: Some(HashMap::from([
             (
                 DEPLOYMENT_LABEL.to_owned(),
                 docker.layout.deployment.clone(),
             ),
-            (SANDBOX_LABEL.to_owned(), spec.sandbox.to_string()),
+            (SANDBOX_LABEL.to_owned(), sandbox.to_string()),
         ])),
         driver_opts: walled.then_some(options),
         ..Default::default()
@@ -85,11 +99,10 @@ pub async fn ensure(docker: &Docker, spec: &Spec) -> anyhow::Result<ContainerCre
     let call = docker.engine.create_volume(volume);
     let volume = bounded("make a volume", CHANGE_TIMEOUT, call).await?;
     ensure!(
-        volume.labels.get(SANDBOX_LABEL) == Some(&spec.sandbox.to_string()),
-        "volume {} is not ours: left alone",
-        spec.name
+        volume.labels.get(SANDBOX_LABEL) == Some(&sandbox.to_string()),
+        "volume {name} is not ours: left alone"
     );
-    Ok(body)
+    Ok(walled)
 }
 
 async fn find(docker: &Docker, name: &str) -> anyhow::Result<Option<Volume>> {
@@ -106,20 +119,23 @@ fn has_wall(volume: &Volume) -> bool {
 pub async fn open(docker: &Docker, container: &str) -> anyhow::Result<Option<String>> {
     let call = found(docker.engine.inspect_container(container, None));
     let container = bounded("inspect a container", READ_TIMEOUT, call).await?;
-    let Some(name) = container.and_then(|container| container.name) else {
+    match container.and_then(|container| container.name) {
+        Some(name) => open_named(docker, name.trim_start_matches('/')).await,
+        None => Ok(None),
+    }
+}
+
+async fn open_named(docker: &Docker, name: &str) -> anyhow::Result<Option<String>> {
+    let Some(volume) = find(docker, name).await?.filter(has_wall) else {
         return Ok(None);
     };
-    let name = name.trim_start_matches('/').to_owned();
-    let Some(volume) = find(docker, &name).await?.filter(has_wall) else {
-        return Ok(None);
-    };
-    let device = docker.disks.device(&docker.layout.deployment, &name);
+    let device = docker.disks.device(&docker.layout.deployment, name);
     ensure!(
         volume.options.get(DEVICE) == Some(&device),
         "open the volume {name}: its file is not in SANDBOX_DISK_FOLDER"
     );
-    docker.disks.open(docker, &name).await?;
-    Ok(Some(name))
+    docker.disks.open(docker, name).await?;
+    Ok(Some(name.to_owned()))
 }
 
 /// What Docker has mounted stays. Not worth a failure: the keeper ends one day.
