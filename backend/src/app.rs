@@ -143,7 +143,7 @@ async fn start_worker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyh
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("read host name")?;
     let lease = Lease::acquire(db, host.trim(), shutdown).await?;
     tracing::info!(worker.id = %lease.id, "holding the worker's lease");
-    shutdown.run_forever("lease", lease.clone().keep(db.clone(), shutdown.clone()));
+    shutdown.run_to_the_end("lease", lease.clone().keep(db.clone()));
 
     let health = http::worker_health(db.clone(), lease.clone(), docker.clone());
     listen(

@@ -226,10 +226,11 @@ enum Moment {
 
 impl Moment {
     async fn of(self, product: &Product, what: &str) -> anyhow::Result<()> {
+        // The last one that was asked for: before a restore there is a backup.
         let running = match what {
             "restore" => {
-                "select count(*) from backup where kind = 'restore' and started_at is not null
-                          and requested_at > now() - interval '1 minute' and state <> 'waiting'"
+                "select count(*) from backup where state <> 'waiting'
+                 and id = (select id from backup where kind = 'restore' order by id desc limit 1)"
             }
             _ => "select count(*) from backup where state = 'running'",
         };

@@ -141,16 +141,30 @@ pub async fn open_all(db: impl PgExecutor<'_>) -> anyhow::Result<Option<BackupId
     .context("look for a backup under way")
 }
 
-/// The sandboxes that wait for their files; nobody may start one of those.
+/// The sandboxes that wait for their files; nobody may start one of those. Whose files are first to be
+/// backed up is none of them yet: held for the one, it could not be held for the other.
 pub async fn to_restore(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<SandboxId>> {
     let waiting = sqlx::query_scalar!(
-        r#"select distinct sandbox_id as "sandbox: SandboxId" from backup
-           where kind = 'restore' and state in ('waiting', 'running')"#
+        r#"select distinct b.sandbox_id as "sandbox: SandboxId" from backup b
+           where b.kind = 'restore' and b.state in ('waiting', 'running')
+             and not exists (select from backup e where e.sandbox_id = b.sandbox_id and e.id < b.id
+                             and e.kind <> 'restore' and e.state in ('waiting', 'running'))"#
     )
     .fetch_all(db)
     .await
     .context("look which sandboxes wait for their files")?;
     Ok(waiting.into_iter().flatten().collect())
+}
+
+/// The sandboxes that are to get other files, whatever has to be done before.
+pub async fn open_restores(db: impl PgExecutor<'_>) -> anyhow::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(distinct sandbox_id) as "count!" from backup
+           where kind = 'restore' and state in ('waiting', 'running')"#
+    )
+    .fetch_one(db)
+    .await
+    .context("count the sandboxes that wait for their files")
 }
 
 /// Takes up what is due and nobody with a lease (`live`) works on. Somebody who waits for their

@@ -186,3 +186,27 @@ async fn a_snapshot_whose_worker_died_is_taken_by_the_next(db: PgPool) {
     assert_eq!(story.came_to(asked).await, "done whole");
     assert_eq!(story.snapshots(id).await.len(), 1);
 }
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn the_backup_that_comes_before_a_restore_is_not_kept_from_its_sandbox_by_a_death(
+    db: PgPool,
+) {
+    let story = Story::new(db).await;
+    let id = story.sleeping(10, "likes tea").await;
+    story.asks(Kind::Sandbox, Some(id), None).await;
+    story.works().await;
+    let tea = story.snapshots(id).await.remove(0);
+    story.later(1);
+    story.holds(id, "likes coffee");
+    let before = story.asks(Kind::Sandbox, Some(id), None).await;
+    let restore = story.asks(Kind::Restore, Some(id), Some(&tea)).await;
+    let story = story.dies().await;
+    story.works().await;
+    assert_eq!(story.came_to(before).await, "done whole");
+    assert_eq!(story.came_to(restore).await, "done restored");
+    assert_eq!(story.memory(id).unwrap(), "likes tea");
+    assert_eq!(story.snapshots(id).await.len(), 2);
+}

@@ -278,7 +278,7 @@ impl Backing {
             .set(since.unwrap_or_else(|| self.clock.now()).timestamp() as f64);
         metrics::gauge!("clawkaka_backup_size_bytes")
             .set(good.map_or(0.0, |good| good.stored_bytes as f64));
-        let waiting = row::to_restore(&self.db).await?.len();
+        let waiting = row::open_restores(&self.db).await?;
         metrics::gauge!("clawkaka_restores_waiting").set(waiting as f64);
         Ok(())
     }
