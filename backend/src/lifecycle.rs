@@ -35,6 +35,7 @@ impl Shutdown {
 
     /// Runs a task that other tasks need until the last of them has ended; a stop does not end it. If
     /// it ever returns or panics, the process stops.
+    #[expect(clippy::disallowed_methods, reason = "a stop must not wait for it")]
     pub fn run_to_the_end(
         &self,
         name: &'static str,

@@ -22,7 +22,7 @@ use crate::{
     inbox, lease,
     migrate::{self, Patience},
     outbox,
-    sandbox::row_saved,
+    sandbox::row::saved,
     turn,
 };
 
@@ -126,8 +126,8 @@ pub async fn bring_back(
     }
     row::settle_restored(&mut *tx, now).await?;
     let erased_again = tombstone::apply(&mut tx, &stones, now).await?;
-    row_saved::all_are_old(&mut *tx).await?;
-    let sandboxes = row_saved::all(&mut *tx).await?;
+    saved::all_are_old(&mut *tx).await?;
+    let sandboxes = saved::all(&mut *tx).await?;
     for sandbox in &sandboxes {
         let wish = Wish {
             kind: Kind::Restore,

@@ -11,9 +11,9 @@
 mod actor;
 pub mod answer;
 mod backup;
+mod confirm;
 mod doctor;
 mod event;
-mod follow;
 mod freeze;
 mod nuke;
 mod progress;

@@ -12,8 +12,8 @@ use super::{
     actor::Actor,
     answer::{Answer, Refusal, stamp, when},
     backup::place,
+    confirm::confirm,
     event::{self, Event},
-    sandbox::backups::confirm,
     settings::{Settings, WHERE_FROM},
 };
 use crate::{
@@ -89,10 +89,8 @@ pub async fn run(
         .into());
     }
     if !options.yes {
-        confirm(&format!(
-            "Everything comes back as of {}.",
-            when(chosen.at, now)
-        ))?;
+        let question = format!("Everything comes back as of {}.", when(chosen.at, now));
+        confirm(&question, "yes")?;
     }
     let open = match options.planned {
         true => Open::GoesOn,

@@ -20,7 +20,6 @@ pub mod plan;
 pub mod pool;
 pub mod reconcile;
 pub mod row;
-pub mod row_saved;
 pub mod runtime;
 pub mod sleep;
 pub mod spec;

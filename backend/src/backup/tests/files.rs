@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::Story;
-use crate::{backup::row::Kind, id::SandboxId, sandbox::row_saved};
+use crate::{backup::row::Kind, id::SandboxId, sandbox::row::saved};
 
 async fn row(story: &Story, id: SandboxId) -> (i32, i32, Option<String>, bool) {
     let row = sqlx::query!(
@@ -40,11 +40,11 @@ async fn what_a_sandbox_held_comes_back_with_new_keys_and_a_conversation_that_is
     assert_eq!(story.memory(id).unwrap(), "likes tea");
     assert_eq!(row(&story, id).await, (2, 4, None, true));
 
-    row_saved::read_past(&story.world.pool, id, 4, Some("z"))
+    saved::read_past(&story.world.pool, id, 4, Some("z"))
         .await
         .unwrap();
     assert_eq!(row(&story, id).await, (2, 4, Some("z".to_owned()), false));
-    row_saved::read_past(&story.world.pool, id, 4, None)
+    saved::read_past(&story.world.pool, id, 4, None)
         .await
         .unwrap();
     assert_eq!(row(&story, id).await.2.as_deref(), Some("z"), "only once");

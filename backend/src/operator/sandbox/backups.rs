@@ -1,7 +1,5 @@
 //! `clawkaka sandbox backup|snapshots|restore`: the files of one person's agent.
 
-use std::io::{BufRead, Write};
-
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -12,9 +10,12 @@ use uuid::Uuid;
 use crate::operator::{
     actor::Actor,
     answer::{Answer, Refusal, stamp, table, when},
-    backup::place,
+    backup::{
+        follow::{self, size},
+        place,
+    },
+    confirm::confirm,
     event::{self, Event},
-    follow::{self, size},
     settings::{Settings, WHERE_FROM},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         store::{self, Object, Store},
     },
     id::{BackupId, SandboxId},
-    sandbox::{row as sandbox, row_saved},
+    sandbox::{row as sandbox, row::saved},
 };
 
 #[derive(Subcommand)]
@@ -114,7 +115,7 @@ fn unknown(id: SandboxId) -> Refusal {
 }
 
 async fn known(db: &PgPool, id: SandboxId) -> anyhow::Result<()> {
-    Ok(row_saved::saved(db, id)
+    Ok(saved::of(db, id)
         .await?
         .map(|_| ())
         .ok_or_else(|| unknown(id))?)
@@ -174,7 +175,7 @@ async fn restore(
             "The agent of sandbox {id} forgets everything since {}. What it has now is backed up first.",
             when(chosen.at, now)
         );
-        confirm(&question)?;
+        confirm(&question, "yes")?;
     }
     // In this order: one sandbox's wishes are done one after the other.
     let wishes = [
@@ -196,22 +197,6 @@ fn choose(found: Vec<Object>, name: Option<&str>) -> Result<Object, Refusal> {
         what: "There is no such snapshot.".to_owned(),
         todo: "`clawkaka sandbox snapshots` lists those there are.",
     })
-}
-
-/// Asks on the terminal; anything but "yes" is a no.
-pub fn confirm(question: &str) -> Result<(), Refusal> {
-    let mut to = std::io::stderr();
-    let _ = write!(to, "{question}\nWrite yes to go on: ").and_then(|()| to.flush());
-    let mut said = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut said);
-    match said.trim() {
-        "yes" => Ok(()),
-        _ => Err(Refusal {
-            code: "not-confirmed",
-            what: "Nothing was done.".to_owned(),
-            todo: "Write yes, or give --yes.",
-        }),
-    }
 }
 
 fn wish(kind: Kind, sandbox: SandboxId, object: Option<String>) -> Wish {

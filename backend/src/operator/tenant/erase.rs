@@ -15,9 +15,9 @@ use crate::{
     operator::{
         actor::Actor,
         answer::Answer,
+        backup::follow,
+        confirm::confirm,
         event::{self, Event},
-        follow,
-        sandbox::backups::confirm,
         settings::{Settings, WHERE_FROM},
     },
 };
@@ -62,9 +62,9 @@ pub async fn run(
     let id = TenantId(options.id);
     let person = look::one(&db, id, now).await?.ok_or_else(|| unknown(id))?;
     if !options.dry_run && !options.yes && person.status != "erased" {
-        confirm(&format!(
-            "{id} and everything they wrote, were sent and asked for is deleted for good."
-        ))?;
+        let question =
+            format!("{id} and everything they wrote, were sent and asked for is deleted for good.");
+        confirm(&question, "yes")?;
     }
     let actor = options.actor.name();
     let mut tx = db.begin().await.context("begin an erasure")?;

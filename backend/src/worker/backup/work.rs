@@ -14,7 +14,7 @@ use crate::{
         tombstone,
     },
     id::SandboxId,
-    sandbox::{hold::From, row_saved},
+    sandbox::{hold::From, row::saved},
 };
 
 /// One that nobody has talked to for so long is stopped for its snapshot: longer than it takes to fall
@@ -31,7 +31,7 @@ impl Backing {
     pub(super) async fn all(&self, job: &Job, store: &Store) -> anyhow::Result<Came> {
         if job.outcome.is_none() {
             let mut tx = self.db.begin().await?;
-            let changed = row_saved::changed(&mut *tx).await?;
+            let changed = saved::changed(&mut *tx).await?;
             row::add_parts(&mut tx, job, &changed, self.clock.now()).await?;
             tx.commit().await.context("add the sandboxes of a backup")?;
             return Ok(Came::Parts);
@@ -62,7 +62,7 @@ impl Backing {
         sandbox: SandboxId,
     ) -> anyhow::Result<Came> {
         let now = self.clock.now();
-        let Some(saved) = row_saved::saved(&self.db, sandbox).await? else {
+        let Some(saved) = saved::of(&self.db, sandbox).await? else {
             return Ok(Came::Nothing("no_sandbox"));
         };
         // Whoever asked is waiting; the schedule is not.
@@ -90,7 +90,7 @@ impl Backing {
             }));
         };
         // Whoever was erased meanwhile: their snapshots are deleted by a row behind this one.
-        row_saved::taken(&self.db, sandbox, now).await?;
+        saved::taken(&self.db, sandbox, now).await?;
         self.prune(store, &store::snapshots(sandbox)).await?;
         metrics::counter!("clawkaka_backup_bytes_total").increment(taken.count.bytes);
         Ok(Came::To(End {
@@ -111,7 +111,7 @@ impl Backing {
         store: &Store,
         sandbox: SandboxId,
     ) -> anyhow::Result<Came> {
-        let Some(saved) = row_saved::saved(&self.db, sandbox).await? else {
+        let Some(saved) = saved::of(&self.db, sandbox).await? else {
             self.held().remove(&sandbox);
             return Ok(Came::Nothing("no_sandbox"));
         };
@@ -124,7 +124,7 @@ impl Backing {
         };
         let Some((name, (manifest, count))) = found else {
             // It was never backed up: its agent begins anew.
-            row_saved::put_back(&self.db, sandbox, saved.session_no).await?;
+            saved::put_back(&self.db, sandbox, saved.session_no).await?;
             self.held().remove(&sandbox);
             return Ok(Came::To(End {
                 outcome: "no_snapshot",
@@ -149,7 +149,7 @@ impl Backing {
         row::progress(&self.db, job, count.entries, count.bytes).await?;
         let put_back = async {
             snapshot::put_back(store, &self.key, &self.sandboxes, &hold, saved.slot, &name).await?;
-            row_saved::put_back(&self.db, sandbox, manifest.session_no).await
+            saved::put_back(&self.db, sandbox, manifest.session_no).await
         };
         if let Err(error) = put_back.await {
             // Half of its files must not be taken for all: it stays held until the next attempt.

@@ -5,7 +5,7 @@
 use anyhow::Context;
 
 use super::{Exchange, Reached};
-use crate::{gateway::end, id::SandboxId, sandbox::row_saved};
+use crate::{gateway::end, id::SandboxId, sandbox::row::saved};
 
 impl Exchange {
     /// The conversation's number and how far it has been read.
@@ -16,13 +16,13 @@ impl Exchange {
     ) -> anyhow::Result<(i32, Option<String>)> {
         let (session_no, cursor) =
             crate::sandbox::row::conversation::session(&self.db, sandbox).await?;
-        if !row_saved::is_restored(&self.db, sandbox).await? {
+        if !saved::is_restored(&self.db, sandbox).await? {
             return Ok((session_no, cursor));
         }
         let session = format!("main-{session_no}");
         let read = end::end(&reached.connection, &session).await;
         let cursor = read.context("read past a restored conversation")?;
-        row_saved::read_past(&self.db, sandbox, session_no, cursor.as_deref()).await?;
+        saved::read_past(&self.db, sandbox, session_no, cursor.as_deref()).await?;
         tracing::info!(sandbox.id = %sandbox, session, "a restored conversation goes on");
         Ok((session_no, cursor))
     }

@@ -36,9 +36,11 @@ use crate::{
     operator::{
         actor::Actor,
         answer::{Answer, Refusal},
-        backup::place,
+        backup::{
+            follow::{self, size},
+            place,
+        },
         event::{self, Event},
-        follow::{self, size},
         restore,
         settings::{Settings, WHERE_FROM},
     },

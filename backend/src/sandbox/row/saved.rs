@@ -15,7 +15,7 @@ pub struct Saved {
     pub session_no: i32,
 }
 
-pub async fn saved(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<Option<Saved>> {
+pub async fn of(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<Option<Saved>> {
     sqlx::query_as!(
         Saved,
         "select slot, session_no from sandbox where id = $1 and intent <> 'gone'",

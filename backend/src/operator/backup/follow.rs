@@ -1,21 +1,17 @@
 //! Waits for what the worker was asked to do about backups, and shows how far it is.
 
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::answer::stamp;
+use super::super::{answer::stamp, progress::Progress};
 use crate::{
     backup::row::{
         State,
         look::{self, Asked, Parts},
     },
-    clock::Clock,
     id::BackupId,
     lease,
 };
@@ -99,43 +95,20 @@ pub async fn now(db: &PgPool, id: BackupId) -> anyhow::Result<Option<Followed>> 
 
 /// Until it is over. Whoever has had enough may interrupt it: the worker goes on.
 pub async fn follow(db: &PgPool, id: BackupId, quiet: bool) -> anyhow::Result<Option<Followed>> {
-    let mut shown = String::new();
+    let mut progress = Progress::new();
     loop {
         let Some(followed) = now(db, id).await? else {
             return Ok(None);
         };
         if followed.asked.state.is_over() {
-            clear(&shown);
             return Ok(Some(followed));
         }
         if !quiet {
-            show(db, &followed, &mut shown).await?;
+            match lease::live(db).await?.is_empty() {
+                true => progress.say("no worker runs: it begins when one does (clawkaka serve)"),
+                false => progress.say(&followed.line()),
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn show(db: &PgPool, followed: &Followed, shown: &mut String) -> anyhow::Result<()> {
-    let mut line = followed.line();
-    if lease::live(db).await?.is_empty() {
-        line = "no worker runs: it begins when one does (clawkaka serve)".to_owned();
-    }
-    if line == *shown {
-        return Ok(());
-    }
-    let mut to = std::io::stderr();
-    // On a terminal each line takes the place of the one before.
-    let _ = match to.is_terminal() {
-        true => write!(to, "\r\x1b[K{line}").and_then(|()| to.flush()),
-        false => writeln!(to, "{} {line}", Clock::System.now().format("%H:%M:%S")),
-    };
-    *shown = line;
-    Ok(())
-}
-
-fn clear(shown: &str) {
-    let mut to = std::io::stderr();
-    if !shown.is_empty() && to.is_terminal() {
-        let _ = write!(to, "\r\x1b[K");
     }
 }

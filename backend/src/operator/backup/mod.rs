@@ -1,5 +1,7 @@
 //! `clawkaka backup`: asks the worker to back up everything that changed, and shows what there is.
 
+pub mod follow;
+
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -9,7 +11,6 @@ use super::{
     actor::Actor,
     answer::{Answer, Refusal},
     event::{self, Event},
-    follow,
     settings::{Settings, WHERE_FROM},
 };
 use crate::{
