@@ -20,7 +20,7 @@ line            line.rs
 tenant          tenant/mod.rs
 tenant_address  tenant/address.rs
 sandbox         sandbox/row
-turn            turn.rs
+turn            turn/
 reminder        reminder.rs
 inbox           inbox/
 outbox          outbox/
@@ -28,6 +28,8 @@ receipt         receipt.rs
 usage           broker/usage.rs
 frozen          freeze.rs
 event           operator/event.rs
+backup          backup/row/
+tombstone       backup/tombstone.rs
 END
 }
 

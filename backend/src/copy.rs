@@ -15,6 +15,9 @@ pub const SORRY: &str =
 /// The turn reached its deadline.
 pub const TOO_LONG: &str = "Sorry, this took longer than I can wait, so I stopped. Please try again, perhaps in smaller steps.";
 
+/// The agent's disk is full, or nearly so.
+pub const DISK_FULL: &str = "The space for your assistant's files is full. Please ask it to delete what you no longer need; until then it may be unable to answer.";
+
 /// No more new people for now.
 pub const NO_ROOM: &str =
     "Thank you for writing! There is no free place right now. Please try again later.";

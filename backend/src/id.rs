@@ -57,6 +57,10 @@ id!(
     OutboxId
 );
 id!(
+    /// One thing to be done about backups.
+    BackupId
+);
+id!(
     /// One run of the worker role.
     WorkerId
 );

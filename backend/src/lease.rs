@@ -60,14 +60,12 @@ impl Lease {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Renews until it fails for a whole lease or the process stops; returning stops the process.
-    pub async fn keep(self, db: PgPool, shutdown: Shutdown) {
+    /// Renews until another process has it; returning stops this one. A stop does not end it: what
+    /// is under way then needs the lease to come to its end.
+    pub async fn keep(self, db: PgPool) {
         let mut renewed_at = Instant::now();
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(RENEW_EVERY) => {}
-                () = shutdown.stopping() => break,
-            }
+            tokio::time::sleep(RENEW_EVERY).await;
             match tokio::time::timeout(LEASE, renew(&db, &self)).await {
                 Ok(Ok(true)) => renewed_at = Instant::now(),
                 Ok(Ok(false)) => {
@@ -85,8 +83,9 @@ impl Lease {
         self.held.store(false, Ordering::Release);
     }
 
-    /// Gives the lease back at a graceful stop, so that the next process need not wait.
+    /// Gives the lease back at the end of a graceful stop, so that the next process need not wait.
     pub async fn release(&self, db: &PgPool) {
+        self.held.store(false, Ordering::Release);
         let released = sqlx::query!("delete from worker where id = $1", self.id as WorkerId)
             .execute(db)
             .await;

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod backoff;
+pub mod backup;
 pub mod broker;
 pub mod clock;
 pub mod config;

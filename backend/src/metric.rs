@@ -120,6 +120,7 @@ const OUTCOMES: &[&str] = &[
     "deadline",
     "sandbox_not_ready",
     "no_answer",
+    "disk_full",
     "kills_workers",
 ];
 /// What the reconcile loop does to a sandbox.
@@ -165,7 +166,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -242,10 +243,22 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_disk_size_bytes", By::Worker, Unit::Bytes, "All there is of it."),
     gauge("clawkaka_disk_free_inodes", By::Worker, Unit::Count, "Free inodes where Docker keeps its data."),
     gauge("clawkaka_disk_size_inodes", By::Worker, Unit::Count, "All inodes of it; 0 where they are not counted."),
+    gauge("clawkaka_sandbox_disks_full", By::Worker, Unit::Count, "Sandboxes, asleep or awake, whose disk is full by 85 % or more."),
+    gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
+    gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
         .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
+    // Worker: backups.
+    gauge("clawkaka_backup_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When the last whole backup was begun, since 1970; without any, when the first was asked for."),
+    gauge("clawkaka_backup_every_seconds", By::Worker, Unit::Seconds, "How often there should be one; 0: never."),
+    gauge("clawkaka_backup_size_bytes", By::Worker, Unit::Bytes, "What the last whole backup added to the store."),
+    counter("clawkaka_backup_bytes_total", By::Worker, "Bytes of sandboxes' files that were read for backups."),
+    counter("clawkaka_backup_failures_total", By::Worker, "Backups, restores and erasures that failed, most to be tried again.")
+        .each("kind", &["all", "sandbox", "restore", "erase"]),
+    gauge("clawkaka_restores_waiting", By::Worker, Unit::Count, "Sandboxes that wait for their files to be put back."),
     gauge("clawkaka_tokens_used", By::Worker, Unit::Count, "Tokens of the last 24 hours, all people together."),
     // Broker.
     gauge("clawkaka_tokens_limit", By::Broker, Unit::Count, "Tokens that all people together may use in 24 hours."),

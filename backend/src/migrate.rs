@@ -14,6 +14,8 @@ use sqlx::{
     migrate::{AppliedMigration, Migrate, MigrateError, Migrator},
 };
 
+use crate::backup::whole;
+
 /// Postgres' code for `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// Postgres' code for `statement_timeout`.
@@ -101,6 +103,10 @@ async fn attempt_once(
 /// Refuses a database that lacks a migration this program was written for; one that has more will do.
 pub async fn require_current(db: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
     let applied = applied(db, migrator).await?;
+    ensure!(
+        !whole::is_unfinished(db).await?,
+        "a restore of this database was begun and has not ended: run `clawkaka restore` again"
+    );
     let lacking: Vec<_> = migrator
         .iter()
         .filter(|known| !applied.iter().any(|one| one.version == known.version))

@@ -168,6 +168,7 @@ pub fn remove(deployment: &str) {
     try_now("docker", &["rm", "-f", "-v", &cell]);
     try_now("docker", &["network", "rm", &format!("{cell}-net")]);
     try_now("docker", &["rmi", "-f", &image_of(deployment)]);
-    // It need not be there any more.
+    // They need not be there any more.
+    let _ = fs::remove_dir_all(format!("/var/lib/clawkaka-disks/{deployment}"));
     let _ = fs::remove_dir_all(std::env::temp_dir().join(deployment));
 }

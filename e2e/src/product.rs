@@ -290,11 +290,8 @@ impl Product {
 
     /// Every text, name, number and secret of this story.
     pub fn private(&self) -> Vec<String> {
-        let mut private: Vec<_> = self
-            .secrets
-            .iter()
-            .map(|(_, secret)| secret.clone())
-            .collect();
+        let secrets = self.secrets.iter().map(|(_, secret)| secret.clone());
+        let mut private: Vec<_> = secrets.collect();
         private.push(self.postgres.password().to_owned());
         private.extend(self.personal());
         private
@@ -346,8 +343,8 @@ const WALLS: &str = "../infra/firewall/walls.sh";
 
 /// Waits are short and limits wide, unless a story says otherwise.
 fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)> {
-    let image = std::env::var("SANDBOX_IMAGE");
-    let image = image.unwrap_or_else(|_| "clawkaka-sandbox:dev".to_owned());
+    let image = std::env::var("SANDBOX_IMAGE").unwrap_or("clawkaka-sandbox:dev".to_owned());
+    let disks = format!("{}/disks", place.folder.display());
     let whatsapp = &simulators.whatsapp;
     let settings = [
         ("CLAWKAKA_DEPLOYMENT", place.deployment.clone()),
@@ -356,6 +353,7 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         ("SANDBOX_UID_BASE", place.uid_base.to_string()),
         ("SANDBOX_IMAGE", image),
         ("SANDBOX_POOL_SIZE", "0".to_owned()),
+        ("SANDBOX_DISK_FOLDER", disks),
         ("LOG_FORMAT", "json".to_owned()),
         ("WHATSAPP_API_BASE_URL", whatsapp.url()),
         (

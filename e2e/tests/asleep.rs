@@ -70,31 +70,6 @@ async fn who_comes_back_after_a_pause_or_a_stop_is_answered_by_the_same_memory()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_death_in_the_middle_of_falling_asleep_and_waking_loses_nothing() -> anyhow::Result<()>
-{
-    let _alone = alone().await;
-    let mut product =
-        Product::start(&[("SANDBOX_PAUSE_AFTER", "2s"), ("SANDBOX_STOP_AFTER", "6s")]).await?;
-    let anna = crowd::person(1);
-    answers(&product, &anna, "first").await?;
-    for round in 0..3 {
-        // Paused, being stopped, or stopped, as it happens; and a message right behind it.
-        until_paused(&product).await?;
-        if round > 0 {
-            until_stopped(&product).await?;
-        }
-        let mark = crowd::mark(format!("round-{round}"));
-        product.says(&anna, &format!("Please note {mark}")).await?;
-        product.kill_9().await?;
-        product.start_again().await?;
-        product
-            .exactly_one_each(std::slice::from_ref(&anna), &[mark])
-            .await?;
-    }
-    product.finish(&[]).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn more_people_than_places_are_served_in_turn_and_told_that_they_wait() -> anyhow::Result<()>
 {
     let _alone = alone().await;

@@ -8,7 +8,10 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::seal::{MasterKey, SealingKey};
+use crate::{
+    backup::store,
+    seal::{MasterKey, SealingKey},
+};
 use check::Check;
 pub use env::Raw;
 
@@ -28,6 +31,17 @@ pub struct Config {
     pub sandbox: Sandbox,
     pub limits: Limits,
     pub timing: Timing,
+    /// None: nothing is backed up.
+    pub backup: Option<Backup>,
+}
+
+/// Backups: where to, how often, how many.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    pub to: store::Place,
+    /// Zero: only when somebody asks.
+    pub every: Duration,
+    pub keep: usize,
 }
 
 /// What this process does.
@@ -95,6 +109,9 @@ pub struct Sandbox {
     /// Bytes.
     pub memory: i64,
     pub cpus: f64,
+    /// Bytes; `None`: without a limit.
+    pub disk: Option<i64>,
+    pub disk_folder: String,
     pub runtime: Option<String>,
     /// First address of the /16; the bridge has the one after it.
     pub subnet: Ipv4Addr,
@@ -154,7 +171,9 @@ impl Config {
     fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
         let mut check = Check::new(&mut problems);
         let port = check.number("PORT", &raw.port, 1..=65_000);
+        let backup = roles.worker.then(|| check.backup(&raw)).flatten();
         let config = Self {
+            backup,
             roles,
             deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
             database_url: check.database_url(raw.database_url),
@@ -201,6 +220,8 @@ impl Config {
                 image: check.text("SANDBOX_IMAGE", raw.sandbox_image, roles.worker),
                 memory: check.bytes("SANDBOX_MEMORY", &raw.sandbox_memory),
                 cpus: check.cpus("SANDBOX_CPUS", &raw.sandbox_cpus),
+                disk: check.disk("SANDBOX_DISK", &raw.sandbox_disk),
+                disk_folder: check.folder("SANDBOX_DISK_FOLDER", &raw.sandbox_disk_folder),
                 runtime: raw.sandbox_runtime.filter(|name| !name.is_empty()),
                 subnet: check.subnet("SANDBOX_SUBNET", &raw.sandbox_subnet),
                 uid_base: check.number(
@@ -281,6 +302,13 @@ pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>,
         Keys::Master(key) => Ok(key),
         _ => unreachable!("a missing key is a problem noted above"),
     }
+}
+
+/// What commands need that ask for backups or look at them.
+pub fn backup(raw: &Raw, mut problems: Vec<String>) -> Result<Option<Backup>, BadSettings> {
+    let backup = Check::new(&mut problems).backup(raw);
+    BadSettings::none(problems)?;
+    Ok(backup)
 }
 
 impl Sandbox {

@@ -9,6 +9,7 @@ pub mod ask;
 pub mod connection;
 pub mod device;
 pub mod dial;
+pub mod end;
 mod hello;
 mod next;
 pub mod protocol;

@@ -41,6 +41,7 @@ pub enum Request<'a> {
     Abort(Abort<'a>),
     Delete(Delete<'a>),
     Suspension(Suspension<'a>),
+    SetFile(SetFile<'a>),
 }
 
 impl Request<'_> {
@@ -53,6 +54,7 @@ impl Request<'_> {
             Self::Abort(_) => "sessions.abort",
             Self::Delete(_) => "sessions.delete",
             Self::Suspension(suspension) => suspension.method(),
+            Self::SetFile(_) => "agents.files.set",
         }
     }
 
@@ -212,6 +214,25 @@ impl<'a> Abort<'a> {
 pub struct Delete<'a> {
     pub key: &'a str,
     pub delete_transcript: bool,
+}
+
+/// Writes one of the files that an agent sees in every conversation.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetFile<'a> {
+    agent_id: &'static str,
+    name: &'a str,
+    content: &'a str,
+}
+
+impl<'a> SetFile<'a> {
+    pub fn new(name: &'a str, content: &'a str) -> Self {
+        Self {
+            agent_id: "main",
+            name,
+            content,
+        }
+    }
 }
 
 /// What a gateway said, as far as we care.

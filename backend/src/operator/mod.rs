@@ -1,6 +1,6 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
 //! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
-//! (`sandbox`), away with all of it (`nuke`).
+//! (`sandbox`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
@@ -10,11 +10,14 @@
 
 mod actor;
 pub mod answer;
+mod backup;
+mod confirm;
 mod doctor;
 mod event;
 mod freeze;
 mod nuke;
 mod progress;
+mod restore;
 mod sandbox;
 mod settings;
 mod tenant;
@@ -38,12 +41,16 @@ pub enum Command {
     Freeze(freeze::Options),
     /// Lets go out again what `freeze` has stopped.
     Unfreeze(freeze::Options),
-    /// The people: list, show, suspend, resume.
+    /// The people: list, show, suspend, resume, export, erase.
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// The sandboxes: list, show, logs, wake, pause, stop.
+    /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
+    /// Backs up everything that changed, at BACKUP_TO.
+    Backup(backup::Options),
+    /// Brings a whole deployment back from its backups, into an empty database.
+    Restore(restore::Options),
     /// Removes what the program made: sandboxes with all they remember, network, tables.
     Nuke(nuke::Options),
 }
@@ -68,6 +75,8 @@ impl Command {
             Self::Tenant(command) => command.wants_json(),
             Self::Sandbox(command) => command.wants_json(),
             Self::Nuke(options) => options.json,
+            Self::Backup(options) => options.json,
+            Self::Restore(options) => options.json,
         }
     }
 }
@@ -86,6 +95,8 @@ pub async fn answer(
         Command::Tenant(command) => tenant::run(command, problems, now).await,
         Command::Sandbox(command) => sandbox::run(command, problems, now).await,
         Command::Nuke(options) => nuke::run(options, problems).await,
+        Command::Backup(options) => backup::run(options, problems, now).await,
+        Command::Restore(options) => restore::run(options, problems, now).await,
     };
     answer.or_else(|error| Ok(Answer::from(error.downcast::<Refusal>()?)))
 }

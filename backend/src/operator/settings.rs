@@ -43,7 +43,8 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
 /// This deployment's Docker.
 pub async fn docker(config: &Config) -> Result<Docker, Refusal> {
     let host = &config.sandbox.docker_host;
-    let connected = Docker::connect(host, app::layout(config), app::shape(config)).await;
+    let (layout, shape) = (app::layout(config), app::shape(config));
+    let connected = Docker::connect(host, layout, shape, app::limit(config)).await;
     connected.map_err(|error| no_docker(host, &error))
 }
 

@@ -189,7 +189,7 @@ impl Sandboxes {
         started
     }
 
-    fn ensure_lease(&self) -> anyhow::Result<()> {
+    pub(super) fn ensure_lease(&self) -> anyhow::Result<()> {
         ensure!(
             (self.0.parts.lease_held)(),
             "act for a sandbox: the worker's lease is lost"

@@ -11,7 +11,7 @@ use super::{
     docker::Docker,
     network,
     runtime::Runtime,
-    spec::{PROBE_LABEL, SANDBOX_LABEL},
+    spec::{DISKS_LABEL, PROBE_LABEL, SANDBOX_LABEL},
 };
 use crate::id::SandboxId;
 
@@ -32,13 +32,7 @@ impl All {
     pub async fn find(docker: &Docker) -> anyhow::Result<Self> {
         let mut containers = BTreeSet::new();
         for label in [SANDBOX_LABEL, PROBE_LABEL] {
-            let options = ListContainersOptionsBuilder::default()
-                .all(true)
-                .filters(&docker.filters(&[label.to_owned()]))
-                .build();
-            let call = docker.engine.list_containers(Some(options));
-            let listed = bounded("list containers", READ_TIMEOUT, call).await?;
-            containers.extend(listed.into_iter().filter_map(|one| one.id));
+            containers.extend(labelled(docker, label).await?);
         }
         Ok(Self {
             containers,
@@ -70,6 +64,20 @@ impl All {
         while removed.try_next().await?.is_some() {
             count();
         }
+        // The keeper of the volumes' files, which was made anew for these.
+        for keeper in labelled(docker, DISKS_LABEL).await? {
+            docker.remove(&keeper).await?;
+        }
         network::remove(&docker.engine, &docker.layout).await
     }
+}
+
+async fn labelled(docker: &Docker, label: &str) -> anyhow::Result<Vec<String>> {
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&docker.filters(&[label.to_owned()]))
+        .build();
+    let call = docker.engine.list_containers(Some(options));
+    let listed = bounded("list containers", READ_TIMEOUT, call).await?;
+    Ok(listed.into_iter().filter_map(|one| one.id).collect())
 }

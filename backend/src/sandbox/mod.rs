@@ -8,9 +8,11 @@ pub mod act;
 pub mod all;
 pub mod call;
 pub mod capacity;
+pub mod disks;
 pub mod docker;
 mod figures;
 pub mod files;
+pub mod hold;
 pub mod layout;
 mod look;
 pub mod network;
@@ -22,7 +24,8 @@ pub mod runtime;
 pub mod sleep;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+pub mod volume;
 pub mod walls;
 
 use std::{
@@ -249,6 +252,16 @@ impl Sandboxes {
         row::fail(&mut conn, id, now, act::backoff).await?;
         self.wake();
         Ok(())
+    }
+
+    /// Lets nobody through any more.
+    fn shut_doors(&self, shut: &HashSet<SandboxId>) {
+        self.0.view.send_if_modified(|view| {
+            let closing = view
+                .iter_mut()
+                .filter(|(id, seen)| seen.open && shut.contains(id));
+            closing.map(|(_, seen)| seen.open = false).count() > 0
+        });
     }
 
     /// Lets those through who wait for it, without waiting for the next pass.

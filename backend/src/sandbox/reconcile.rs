@@ -94,11 +94,11 @@ async fn hints(sandboxes: &Sandboxes, shutdown: &Shutdown) {
     }
 }
 
-/// While this is done to a sandbox, nobody may go to its gateway.
+/// While this is done to a sandbox, nobody may go to its gateway. [`Step::Nothing`] is a hold's.
 fn shuts_the_door(step: Step) -> bool {
     matches!(
         step,
-        Step::Stop | Step::Pause | Step::Suspend | Step::Unpause | Step::Remove
+        Step::Nothing | Step::Stop | Step::Pause | Step::Suspend | Step::Unpause | Step::Remove
     )
 }
 
@@ -301,12 +301,7 @@ impl Sandboxes {
             .filter(|task| shuts_the_door(task.step))
             .map(|task| task.sandbox)
             .collect();
-        self.0.view.send_if_modified(|view| {
-            let closing = view
-                .iter_mut()
-                .filter(|(id, seen)| seen.open && shut.contains(id));
-            closing.map(|(_, seen)| seen.open = false).count() > 0
-        });
+        self.shut_doors(&shut);
     }
 
     pub fn probe_is_due(&self) -> Option<u64> {

@@ -27,12 +27,12 @@ use tokio::time::timeout;
 use super::{Endpoint, Sandboxes, Seen, act::Task};
 use crate::id::SandboxId;
 
-/// Shortly after a boot a gateway tidies up for some seconds and is busy meanwhile (measured).
-const REST_WITHIN: Duration = Duration::from_secs(8);
+/// Shortly after a boot a gateway tidies up and is busy meanwhile, for up to 8 s (measured).
+const REST_WITHIN: Duration = Duration::from_secs(12);
 /// The handshake with everything around it: a gateway that is not heard of by then is not resting.
-const SHAKE_HANDS_WITHIN: Duration = Duration::from_secs(15);
+const SHAKE_HANDS_WITHIN: Duration = Duration::from_secs(20);
 /// A gateway that did not come to rest is asked again after so long; it may be asked 30 times a minute.
-const ASK_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(20);
+const ASK_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(5);
 /// A turn takes ten minutes at most, so what is longer busy without one is not our person's.
 const BUSY_AT_MOST: TimeDelta = TimeDelta::minutes(10);
 /// To be let in by a gateway that has just been thawed: its sockets have survived.

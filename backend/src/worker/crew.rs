@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{
+    backup::Backing,
     deliver::Delivery,
     exchange::{Exchange, Typing},
     listen,
@@ -15,6 +16,7 @@ use super::{
     send::Sending,
 };
 use crate::{
+    backup::seal::BackupKey,
     clock::Clock,
     config::Config,
     gateway::Gateways,
@@ -97,7 +99,24 @@ pub async fn start(
     };
     shutdown.run_forever("token", expiry.run(shutdown.clone()));
     let gateways = Arc::new(Gateways::new(master.clone(), shutdown.clone()));
-    let sandboxes = sandboxes(config, &master, docker, &lease, db, gateways.clone())?;
+    let sandboxes = sandboxes(
+        config,
+        &master,
+        docker.clone(),
+        &lease,
+        db,
+        gateways.clone(),
+    )?;
+    let backing = Backing::new(
+        db.clone(),
+        clock.clone(),
+        lease.clone(),
+        sandboxes.clone(),
+        BackupKey::new(&master),
+        config.backup.clone(),
+    );
+    // Before the loop could start one of them.
+    backing.start(&docker, shutdown).await?;
     sandboxes.run(shutdown);
     let every = config.timing.heartbeat_every;
     if !every.is_zero() {

@@ -12,7 +12,8 @@ use crate::{
         device::Device,
         hello::read_hello,
         protocol::{
-            Abort, Challenge, Connect, Delete, Frame, History, Request, Send, Subscribe, decode,
+            Abort, Challenge, Connect, Delete, Frame, History, Request, Send, SetFile, Subscribe,
+            decode,
         },
         suspend::Suspension,
         transcript,
@@ -90,6 +91,8 @@ fn every_frame_we_send_fits_the_schema() {
         delete_transcript: true,
     });
     assert_sendable(&delete, "SessionsDeleteParams");
+    let file = Request::SetFile(SetFile::new("USER.md", "Anna"));
+    assert_sendable(&file, "AgentsFilesSetParams");
     let id = "s1";
     for (asked, definition) in [
         (Suspension::PREPARE, "GatewaySuspendPrepareParams"),

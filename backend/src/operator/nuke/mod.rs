@@ -6,14 +6,12 @@
 
 mod tables;
 
-use std::io::{BufRead, Write};
-
-use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Refusal, pairs},
+    answer::{Answer, pairs},
+    confirm::confirm,
     progress::Progress,
     settings::{self, Settings, WHERE_FROM},
 };
@@ -73,11 +71,10 @@ pub async fn run(options: Options, problems: Vec<String>) -> anyhow::Result<Answ
         return Ok(found.answer(text, false));
     }
     if !options.yes {
-        let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-        ask(&found, &mut stdin, &mut stdout)?;
+        confirm(found.text().trim_end(), &found.deployment)?;
     }
     let all = found.docker.containers.len() + found.docker.volumes.len();
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     let tell = |gone| progress.say(&format!("{gone} of {all} containers and volumes are gone"));
     found.docker.remove(&docker, tell).await?;
     drop(progress);
@@ -157,30 +154,6 @@ impl Found {
     }
 }
 
-fn ask(found: &Found, stdin: &mut impl BufRead, stdout: &mut impl Write) -> anyhow::Result<()> {
-    let asking = || {
-        write!(
-            stdout,
-            "{}Write the deployment's name to go on: ",
-            found.text()
-        )?;
-        stdout.flush()?;
-        let mut answer = String::new();
-        stdin.read_line(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = { asking }().context("ask for the deployment's name")?;
-    if answer.trim_end_matches(['\r', '\n']) == found.deployment {
-        return Ok(());
-    }
-    Err(Refusal {
-        code: "not-confirmed",
-        what: format!("That is not \"{}\": nothing was removed.", found.deployment),
-        todo: "Write the deployment's name, or say --yes.",
-    }
-    .into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,17 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_deployments_own_name_lets_it_go_on() {
-        let asked = |answer: &str| {
-            let mut said = Vec::new();
-            let done = ask(&found(), &mut answer.as_bytes(), &mut said);
-            (done.is_ok(), String::from_utf8(said).unwrap())
-        };
-        assert!(asked("staging\n").0);
-        for answer in ["", "\n", "y\n", "yes\n", "Staging\n", "staging2\n"] {
-            assert!(!asked(answer).0, "{answer:?}");
-        }
-        let said = asked("").1;
+    fn it_says_what_goes_before_it_goes() {
+        let said = found().text();
         for part in [
             "\"staging\"",
             "containers  2",

@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
+    "backup",
     "event",
     "frozen",
     "inbox",
@@ -18,6 +19,7 @@ const TABLES: [&str; 15] = [
     "sandbox",
     "tenant",
     "tenant_address",
+    "tombstone",
     "turn",
     "usage",
     "worker",

@@ -21,7 +21,7 @@ pub struct Followed {
 
 /// Every look is one small call.
 pub async fn follow(docker: &Docker, id: SandboxId, order: Order) -> anyhow::Result<Followed> {
-    let (begun, progress) = (Instant::now(), Progress::new());
+    let (begun, mut progress) = (Instant::now(), Progress::new());
     let name = docker.layout.name(id);
     loop {
         let found = docker.inspect(&name).await?;
@@ -34,7 +34,7 @@ pub async fn follow(docker: &Docker, id: SandboxId, order: Order) -> anyhow::Res
         if begun.elapsed() >= PATIENCE {
             return Ok(Followed { took: None, state });
         }
-        progress.say(&format!("{state}, {} s …", begun.elapsed().as_secs()));
+        progress.say(state);
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

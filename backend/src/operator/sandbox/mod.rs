@@ -1,9 +1,10 @@
-//! `clawkaka sandbox list|show|logs|wake|pause|stop`: the sandboxes, by their own id or their
+//! `clawkaka sandbox list|show|logs|wake|pause|stop|backup|snapshots|restore`: the sandboxes, by their own id or their
 //! person's.
 //!
 //! What is said of a container is asked of Docker at that moment; what is ordered is written into
 //! the table, and the running worker acts.
 
+pub mod backups;
 mod engine;
 mod follow;
 mod list;
@@ -36,6 +37,8 @@ pub enum Command {
     Pause(order::Options),
     /// Stops one: its RAM is free again, and what it remembers stays in its volume.
     Stop(order::Options),
+    #[command(flatten)]
+    Backups(backups::Command),
 }
 
 impl Command {
@@ -45,6 +48,7 @@ impl Command {
             Self::Show(options) => options.json,
             Self::Logs(options) => options.json,
             Self::Wake(options) | Self::Pause(options) | Self::Stop(options) => options.json,
+            Self::Backups(command) => command.wants_json(),
         }
     }
 }
@@ -61,6 +65,7 @@ pub async fn run(
         Command::Wake(options) => order::give(Order::Wake, options, problems, now).await,
         Command::Pause(options) => order::give(Order::Pause, options, problems, now).await,
         Command::Stop(options) => order::give(Order::Stop, options, problems, now).await,
+        Command::Backups(command) => backups::run(command, problems, now).await,
     }
 }
 

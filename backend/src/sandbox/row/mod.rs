@@ -6,6 +6,7 @@
 pub mod conversation;
 pub mod order;
 pub mod pool;
+pub mod saved;
 
 use std::time::Duration;
 

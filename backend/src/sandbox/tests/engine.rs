@@ -7,14 +7,15 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     id::SandboxId,
     sandbox::{
         plan::Observed,
-        runtime::{Answer, Breach, Container, Runtime},
+        runtime::{Answer, Breach, Chunk, Container, Runtime},
         spec::Spec,
     },
 };
@@ -26,6 +27,8 @@ pub struct Engine(Mutex<State>);
 pub struct State {
     pub containers: Vec<Container>,
     pub volumes: Vec<SandboxId>,
+    /// What is in them, as Docker tells it.
+    pub files: HashMap<SandboxId, Bytes>,
     pub breach: Option<Breach>,
     pub leak: Option<Breach>,
     pub refuses_to_start: bool,
@@ -246,6 +249,55 @@ impl Runtime for Engine {
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
         async move {
             self.state().volumes.retain(|volume| *volume != sandbox);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        _image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool> {
+        async move {
+            let runs = self.of(sandbox).map(|container| container.observed);
+            ensure!(
+                runs != Some(Observed::Running),
+                "a running sandbox was read"
+            );
+            let (there, files) = {
+                let state = self.state();
+                let files = state.files.get(&sandbox).cloned();
+                (state.volumes.contains(&sandbox), files.unwrap_or_default())
+            };
+            if there {
+                to.send(Ok(files)).await?;
+            }
+            Ok(there)
+        }
+        .boxed()
+    }
+
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        _image: &'a str,
+        _uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()> {
+        async move {
+            ensure!(
+                self.of(sandbox).is_none(),
+                "a volume was filled that a container has"
+            );
+            let files = from.collect::<Vec<_>>().await.concat();
+            let mut state = self.state();
+            state.log.push("fill".to_owned());
+            state.files.insert(sandbox, files.into());
+            if !state.volumes.contains(&sandbox) {
+                state.volumes.push(sandbox);
+            }
             Ok(())
         }
         .boxed()

@@ -1,7 +1,7 @@
 //! Stories of the reconcile loop and of the table, over an engine in memory and a real Postgres.
 
 mod asleep;
-mod engine;
+pub mod engine;
 mod gateway;
 mod stories;
 mod table;

@@ -1,5 +1,6 @@
 //! The sandboxes, as an operator sees and orders them; the worker and Docker are the test's hands.
 
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use sqlx::PgPool;
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
 };
 use crate::{
     id::{SandboxId, TenantId},
+    operator::answer::Answer,
     sandbox::row::{self, Intent},
     tests::support::{noon, text},
 };
@@ -139,15 +141,9 @@ async fn an_order_is_written_down_and_followed_until_docker_shows_it(db: PgPool)
             "--why",
             "a try",
         ];
-        let operator = desk.types(&words);
-        // The worker sees the order and acts.
-        let worker = async {
-            while ordered(&db, order).await.is_none() {
-                tokio::task::yield_now().await;
-            }
-            engine.set(shown);
-        };
-        let (said, ()) = tokio::join!(operator, worker);
+        let act = || engine.set(shown);
+        let said = acted_on(&engine, desk.types(&words).boxed_local(), act).await;
+        assert!(ordered(&db, order).await.is_some());
         assert!(said.good, "{}", said.text);
         assert_eq!(
             (&said.json["state"], &said.json["reached"]),
@@ -161,13 +157,9 @@ async fn an_order_is_written_down_and_followed_until_docker_shows_it(db: PgPool)
     }
     let id = sandbox.to_string();
     let words = ["sandbox", "stop", &id, &engine.host];
-    let worker = async {
-        while ordered(&db, "stop").await.is_none() {
-            tokio::task::yield_now().await;
-        }
-        engine.state().containers.clear();
-    };
-    let (said, ()) = tokio::join!(desk.types(&words), worker);
+    let act = || engine.state().containers.clear();
+    let said = acted_on(&engine, desk.types(&words).boxed_local(), act).await;
+    assert!(ordered(&db, "stop").await.is_some());
     assert_eq!(said.json["state"], "stopped", "{}", said.text);
     assert!(
         said.text.contains("next message of its person"),
@@ -282,6 +274,19 @@ async fn what_a_hostile_agent_logs_neither_acts_on_the_terminal_nor_shows_secret
         ("logs", "ana")
     );
     assert_eq!(events.len(), 2, "each look is on record");
+}
+
+/// What an operator is told, while the worker acts once Docker is looked at again and again.
+async fn acted_on(
+    engine: &Engine,
+    mut operator: LocalBoxFuture<'_, Answer>,
+    act: impl FnOnce(),
+) -> Answer {
+    tokio::select! {
+        said = &mut operator => panic!("it was not followed: {}", said.text),
+        () = engine.is_watched() => act(),
+    }
+    operator.await
 }
 
 /// When an order was given last.

@@ -5,7 +5,9 @@
 //! where, depends on what started the turn: [`message`] or [`heartbeat`].
 
 mod heartbeat;
+mod introduce;
 mod message;
+mod restored;
 pub(super) mod said;
 mod typing;
 
@@ -167,7 +169,7 @@ impl Exchange {
         let (now, mut end) = (self.clock.now(), turn.deadline_at);
         if end <= now {
             // It may have been put off since we took the turn.
-            end = turn::deadline(&self.db, turn).await?;
+            end = turn::deadline::of(&self.db, turn).await?;
         }
         Ok(Instant::now() + (end - now).to_std().unwrap_or_default())
     }
@@ -186,7 +188,7 @@ impl Exchange {
             }
             if self.sandboxes.is_crowded_out(turn.sandbox) {
                 let until = self.clock.now() + self.deadline(turn.trigger);
-                turn::put_off(&self.db, self.lease.id, turn, until).await?;
+                turn::deadline::put_off(&self.db, self.lease.id, turn, until).await?;
                 deadline = Instant::now() + self.deadline(turn.trigger).to_std()?;
                 self.say_crowded(turn).await?;
             } else if Instant::now() >= give_up_at {
@@ -256,7 +258,7 @@ impl Exchange {
     }
 
     async fn bury(&self, turn: &Turn, why: &'static str) -> anyhow::Result<Next> {
-        let apology = message::apology(turn, why);
+        let apology = self.apology(turn, why).await;
         let end = End::Buried(why);
         self.finish(
             turn,

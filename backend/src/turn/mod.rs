@@ -1,6 +1,8 @@
 //! Table `turn`: one exchange with an agent. A person has at most one that is active, and only the
 //! worker that holds it may finish it.
 
+pub mod deadline;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -133,39 +135,7 @@ pub async fn submitted(
     Ok(())
 }
 
-/// Gives a turn more time: it could not begin yet.
-pub async fn put_off(
-    db: impl PgExecutor<'_>,
-    worker: WorkerId,
-    turn: &Turn,
-    until: DateTime<Utc>,
-) -> anyhow::Result<()> {
-    sqlx::query!(
-        "update turn set deadline_at = $4
-         where id = $1 and tenant_id = $2 and worker_id = $3 and state = 'active'",
-        turn.id as TurnId,
-        turn.tenant as TenantId,
-        worker as WorkerId,
-        until,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// When a turn is to end by now.
-pub async fn deadline(db: impl PgExecutor<'_>, turn: &Turn) -> anyhow::Result<DateTime<Utc>> {
-    let deadline = sqlx::query_scalar!(
-        "select deadline_at from turn where id = $1 and tenant_id = $2",
-        turn.id as TurnId,
-        turn.tenant as TenantId,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(deadline)
-}
-
-/// How many turns are active, and since when the oldest.
+/// How many turns are active, and since when the oldest is.
 pub async fn active(db: impl PgExecutor<'_>) -> anyhow::Result<(i64, Option<DateTime<Utc>>)> {
     let active = sqlx::query!(
         r#"select count(*) as "count!", min(created_at) as since from turn where state = 'active'"#
@@ -370,4 +340,33 @@ pub async fn active_since(
     .fetch_optional(db)
     .await?;
     Ok(since)
+}
+
+/// Ends and forgets all turns of a person who is erased. Whoever works on one finds it no longer theirs.
+/// What they said of messages must be gone first.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!("delete from turn where tenant_id = $1", tenant as TenantId)
+        .execute(db)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Turns that a backup found active are over, or, where nothing ran after it, anybody's to take.
+pub async fn settle_restored(
+    db: impl PgExecutor<'_>,
+    goes_on: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let settled = sqlx::query!(
+        "update turn set worker_id = null,
+             state = case when $1 then state else 'buried' end,
+             outcome = case when $1 then outcome else 'restored' end,
+             done_at = case when $1 then done_at else $2 end
+         where state = 'active'",
+        goes_on,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(settled.rows_affected())
 }
