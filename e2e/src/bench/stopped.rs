@@ -1,16 +1,22 @@
 //! Row 8: what somebody costs whose sandbox is stopped: memory, and room on the disk after their
 //! first message.
 
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+
+use anyhow::Context as _;
+
 use super::{
     Scale,
     asked::{ask, until_stopped},
     report::{Better, Budget, Figure, Of, say},
     stage,
 };
-use crate::{Product, command, crowd::person, docker::DEPLOYMENT_LABEL, processes};
+use crate::{Product, crowd::person, processes};
 
 /// Sandbox slots, and so users, of one deployment.
 const SLOTS: u32 = 65_000;
+/// What a file system counts in, whatever its own blocks are.
+const BLOCK: f64 = 512.0;
 
 pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let settings = [("SANDBOX_PAUSE_AFTER", "1s"), ("SANDBOX_STOP_AFTER", "3s")];
@@ -23,9 +29,9 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let memory = processes::kilobytes_by_user(&(first..first + SLOTS))?;
     let memory = memory.values().sum::<u64>() as f64 / 1024.0 / scale.people as f64;
     let mut largest = 0.0_f64;
-    for volume in volumes(&product).await? {
-        let megabytes = on_disk(&volume).await?;
-        say(&format!("  a fresh volume takes {megabytes:.2} MB"));
+    for disk in disks(&product)? {
+        let megabytes = fs::metadata(&disk)?.blocks() as f64 * BLOCK / 1e6;
+        say(&format!("  a fresh disk takes {megabytes:.2} MB"));
         largest = largest.max(megabytes);
     }
     product.finish(&[]).await?;
@@ -41,33 +47,17 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-async fn volumes(product: &Product) -> anyhow::Result<Vec<String>> {
-    let filter = format!("label={DEPLOYMENT_LABEL}={}", product.place.deployment);
-    let listed = command::run("docker", &["volume", "ls", "-q", "--filter", &filter]).await?;
-    let found: Vec<_> = listed.lines().map(str::to_owned).collect();
-    anyhow::ensure!(!found.is_empty(), "there are no volumes");
+/// The files in which the volumes lie: what they take is what a sandbox takes.
+fn disks(product: &Product) -> anyhow::Result<Vec<PathBuf>> {
+    let place = &product.place;
+    let folder = place.folder.join("disks").join(&place.deployment);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).context("list the disks")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "ext4") {
+            found.push(path);
+        }
+    }
+    anyhow::ensure!(!found.is_empty(), "there are no disks");
     Ok(found)
-}
-
-/// As seen inside, however the volume is kept.
-async fn on_disk(volume: &str) -> anyhow::Result<f64> {
-    let (mount, image) = (format!("{volume}:/state:ro"), stage::image().await?);
-    let arguments = [
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--user",
-        "0",
-        "-v",
-        &mount,
-        "--entrypoint",
-        "du",
-        &image,
-        "-sk",
-        "/state",
-    ];
-    let printed = command::run("docker", &arguments).await?;
-    let kilobytes = printed.split_whitespace().next().unwrap_or_default();
-    Ok(kilobytes.parse::<f64>()? * 1024.0 / 1e6)
 }
