@@ -189,16 +189,14 @@ walls() {
   "$WALLS" down
 }
 
-# Two deployments at a time: most of a story is waiting, and each has a place of its own. The neighbour's turns are
-# compared with each other, so nothing else may run beside them.
+# Two deployments at a time: most of a story is waiting, and each has a place of its own.
 end_to_end() {
   use_image
   need_chromium
   cargo test --locked -p e2e --tests --no-run
   export LOGS
   export -f end_to_end_test
-  end_to_end_tests | grep -vxE 'compose|neighbour' | xargs -P 2 -I {} bash -c 'end_to_end_test {}'
-  end_to_end_test neighbour
+  end_to_end_tests | grep -vx compose | xargs -P 2 -I {} bash -c 'end_to_end_test {}'
 }
 
 # Its words in one piece, once it is over.
