@@ -141,9 +141,9 @@ async fn start_worker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyh
     let docker = Docker::connect(host, layout(config), shape, limit(config)).await?;
     let docker = Arc::new(docker);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("read host name")?;
-    let lease = Lease::acquire(db, host.trim(), shutdown).await?;
+    let (lease, session) = Lease::acquire(db, host.trim(), shutdown).await?;
     tracing::info!(worker.id = %lease.id, "holding the worker's lease");
-    shutdown.run_to_the_end("lease", lease.clone().keep(db.clone()));
+    shutdown.run_to_the_end("lease", lease.clone().keep(db.clone(), session));
 
     let health = http::worker_health(db.clone(), lease.clone(), docker.clone());
     listen(

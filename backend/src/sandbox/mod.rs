@@ -116,8 +116,8 @@ struct Notes {
     condemned: HashSet<String>,
     /// Runs (container, start) whose gateway answered: they boot no more.
     ready: HashSet<(String, String)>,
-    /// Since when somebody waits for a sandbox that was not awake.
-    asked: HashMap<SandboxId, Instant>,
+    /// Since when somebody wants a run whose gateway has not answered yet.
+    wanted: HashMap<(String, String), Instant>,
     /// Those who had still work to do when they were to fall asleep.
     restless: HashMap<SandboxId, Restless>,
     /// Those who have work and no place.
@@ -165,6 +165,7 @@ impl Sandboxes {
     /// start time are asked of Docker at this very call: an address alone may be somebody else's.
     pub async fn endpoint(&self, id: SandboxId) -> anyhow::Result<Endpoint> {
         let mut view = self.0.view.subscribe();
+        let mut waits_since = None;
         loop {
             let seen = view
                 .borrow_and_update()
@@ -174,11 +175,25 @@ impl Sandboxes {
             if let Some(seen) = seen
                 && self.still_runs(&seen).await?
             {
+                if let Some(since) = waits_since {
+                    self.note_wish(&seen, since);
+                }
                 return Ok(self.endpoint_of(id, seen));
             }
-            self.notes().asked.entry(id).or_insert_with(Instant::now);
+            waits_since.get_or_insert_with(Instant::now);
             self.wake();
             view.changed().await?;
+        }
+    }
+
+    /// Its wake took until now, or until its gateway has booted.
+    fn note_wish(&self, seen: &Seen, since: Instant) {
+        let run = (seen.container_id.clone(), seen.started_at.clone());
+        let mut notes = self.notes();
+        if notes.ready.contains(&run) {
+            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(since.elapsed());
+        } else {
+            notes.wanted.entry(run).or_insert(since);
         }
     }
 
@@ -223,13 +238,14 @@ impl Sandboxes {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
-        let asked = {
+        let wanted = {
             let mut notes = self.notes();
+            let wanted = notes.wanted.remove(&run);
             notes.ready.insert(run);
-            notes.asked.remove(&endpoint.sandbox)
+            wanted
         };
-        if let Some(asked) = asked {
-            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(asked.elapsed());
+        if let Some(since) = wanted {
+            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(since.elapsed());
         }
         tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
         // Room for the next boot.

@@ -277,6 +277,7 @@ impl Sandboxes {
         let seen: HashSet<_> = own.values().map(|container| &container.id).collect();
         notes.condemned.retain(|id| seen.contains(id));
         notes.ready.retain(|(id, _)| seen.contains(id));
+        notes.wanted.retain(|(id, _), _| seen.contains(id));
         notes.restless.retain(|id, _| own.contains_key(id));
         self.0.view.send_if_modified(|old| {
             let changed = *old != view;

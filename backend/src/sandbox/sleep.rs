@@ -101,14 +101,10 @@ impl Sandboxes {
 
     /// Thaws, lets the gateway go on and opens the door.
     pub(super) async fn wake_up(&self, task: &Task, container: &str) -> anyhow::Result<()> {
-        let parts = &self.0.parts;
-        parts.runtime.unpause(container).await?;
-        if let Some((endpoint, seen)) = self.behind(task) {
-            let resumed = timeout(THAW_WITHIN, parts.gateway.resume(&endpoint)).await;
-            // Whoever dials it next tries again.
-            if let Err(error) = resumed.context("resume it in time").flatten() {
-                tracing::warn!(sandbox.id = %task.sandbox, "failed to resume a gateway: {error:#}");
-            }
+        self.0.parts.runtime.unpause(container).await?;
+        // If it does not, whoever dials it next tries again.
+        self.let_go_on(task).await;
+        if let Some((_, seen)) = self.behind(task) {
             self.open_door(task.sandbox, seen);
         }
         Ok(())

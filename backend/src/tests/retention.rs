@@ -159,7 +159,7 @@ async fn worker(db: &PgPool, clock: &Clock) -> Sweeping {
     Sweeping {
         db: db.clone(),
         clock: clock.clone(),
-        lease: lease.unwrap(),
+        lease: lease.unwrap().0,
         retention: TimeDelta::days(7),
     }
 }

@@ -202,7 +202,7 @@ async fn backing(world: &World, folder: &std::path::Path, every: &str, keep: usi
     let backing = Backing::new(
         world.pool.clone(),
         world.clock.clone(),
-        lease.unwrap(),
+        lease.unwrap().0,
         world.sandboxes.clone(),
         BackupKey::new(&master()),
         Some(settings),

@@ -1,6 +1,5 @@
 //! Falling asleep, waking and making room, told as stories.
 
-use futures_util::FutureExt;
 use sqlx::PgPool;
 
 use super::World;
@@ -38,18 +37,13 @@ async fn the_idle_are_paused_and_then_stopped_and_a_message_wakes_them_from_both
     world.settle().await;
     assert_eq!(observed(&world, id), Observed::Paused);
     assert_eq!(world.gateway.log(), ["rests"]);
-    assert!(world.sandboxes.endpoint(id).now_or_never().is_none());
+    assert!(!world.is_within_reach(id));
 
     world.opens(id);
     world.settle().await;
     assert_eq!(observed(&world, id), Observed::Running);
     assert_eq!(world.gateway.log(), ["resumed"]);
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
     world.answered(id).await;
 
     world.advance(30 * 60);
@@ -60,12 +54,7 @@ async fn the_idle_are_paused_and_then_stopped_and_a_message_wakes_them_from_both
 
     world.opens(id);
     world.settle().await;
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -76,7 +65,7 @@ async fn a_message_that_comes_when_sleep_is_decided_finds_it_awake(pool: PgPool)
     let tasks = world.sandboxes.pass().await.unwrap();
     assert_eq!(tasks.len(), 1);
     assert!(
-        world.sandboxes.endpoint(id).now_or_never().is_none(),
+        !world.is_within_reach(id),
         "the door is shut before anything is done"
     );
     world.opens(id);
@@ -86,12 +75,7 @@ async fn a_message_that_comes_when_sleep_is_decided_finds_it_awake(pool: PgPool)
     assert_eq!(world.gateway.log(), [""; 0], "it was not even asked");
     world.settle().await;
     assert_eq!(observed(&world, id), Observed::Running);
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -103,12 +87,7 @@ async fn a_message_that_comes_while_it_comes_to_rest_lets_it_go_on(pool: PgPool)
     world.settle().await;
     assert_eq!(world.gateway.log(), ["goes on"]);
     assert_eq!(observed(&world, id), Observed::Running);
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -117,19 +96,11 @@ async fn a_message_that_comes_when_it_is_paused_or_stopped_wakes_it(pool: PgPool
         let world = World::new(pool.clone());
         let id = answered(&world, 10 + minutes as u128 / 5).await;
         world.advance(minutes * 60);
-        let tasks = world.sandboxes.pass().await.unwrap();
-        for task in tasks {
-            world.sandboxes.perform(task).await;
-        }
+        world.pass().await;
         world.opens(id);
         world.settle().await;
         assert_eq!(observed(&world, id), Observed::Running);
-        world
-            .sandboxes
-            .endpoint(id)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        assert!(world.is_within_reach(id));
     }
 }
 
@@ -139,10 +110,7 @@ async fn a_pause_that_fails_leaves_a_gateway_that_works(pool: PgPool) {
     let id = answered(&world, 10).await;
     world.advance(5 * 60);
     world.engine.state().refuses_to_pause = true;
-    let tasks = world.sandboxes.pass().await.unwrap();
-    for task in tasks {
-        world.sandboxes.perform(task).await;
-    }
+    world.pass().await;
     assert_eq!(world.gateway.log(), ["rests", "resumed"]);
     world.engine.state().refuses_to_pause = false;
     world.settle().await;
@@ -163,12 +131,7 @@ async fn whatever_we_die_at_the_next_process_goes_on_from_what_docker_shows(pool
         world.opens(id);
         world.settle().await;
         assert_eq!(observed(&world, id), Observed::Running, "from {state:?}");
-        world
-            .sandboxes
-            .endpoint(id)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        assert!(world.is_within_reach(id));
         world.answered(id).await;
         world.advance(30 * 60);
         world.settle().await;
@@ -185,12 +148,7 @@ async fn one_that_does_not_wake_up_cleanly_is_let_through_all_the_same(pool: PgP
     world.gateway.is_silent();
     world.opens(id);
     world.settle().await;
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -202,12 +160,7 @@ async fn one_that_claims_to_be_busy_is_asked_now_and_then_and_sleeps_anyway(pool
     world.settle().await;
     assert_eq!(observed(&world, id), Observed::Running);
     assert_eq!(world.gateway.log(), ["goes on"]);
-    world
-        .sandboxes
-        .endpoint(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(id));
     world.settle().await;
     assert_eq!(world.gateway.log(), [""; 0], "not again at once");
 
@@ -322,12 +275,7 @@ async fn the_pool_boots_one_by_one_and_sleeps_until_somebody_new_comes(pool: PgP
     let claimed = world.wanted(10).await;
     assert_eq!(claimed, pooled[0]);
     world.settle().await;
-    world
-        .sandboxes
-        .endpoint(claimed)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    assert!(world.is_within_reach(claimed));
     assert_eq!(world.engine.state().volumes.len(), 3, "filled up again");
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -209,6 +210,14 @@ impl World {
             return count + 1;
         }
         count
+    }
+
+    /// Whoever asks for it gets its address at once.
+    pub fn is_within_reach(&self, id: SandboxId) -> bool {
+        self.sandboxes
+            .endpoint(id)
+            .now_or_never()
+            .is_some_and(|found| found.is_ok())
     }
 
     /// Passes until there is nothing left to do.

@@ -43,7 +43,8 @@ use crate::{
 /// Two at the same time: one reads while another stores.
 const AT_ONCE: usize = 2;
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
-/// A sandbox in use is tried again so soon.
+/// A sandbox in use is tried again so soon: somebody waits for it, or nobody does.
+const BUSY_FOR_SOMEBODY: TimeDelta = TimeDelta::seconds(2);
 const BUSY_FOR: TimeDelta = TimeDelta::seconds(20);
 /// And after so long it is left out.
 const GIVES_UP_AFTER: TimeDelta = TimeDelta::hours(6);
@@ -239,7 +240,11 @@ impl Backing {
             Ok(Came::Busy)
                 if now < job.requested_at + GIVES_UP_AFTER || job.kind == Kind::Restore =>
             {
-                row::later(&self.db, job, "in_use", false, now + BUSY_FOR).await
+                let pause = match job.actor {
+                    Some(_) => BUSY_FOR_SOMEBODY,
+                    None => BUSY_FOR,
+                };
+                row::later(&self.db, job, "in_use", false, now + pause).await
             }
             Ok(Came::Busy) => failed("in_use").await,
             Ok(Came::Nothing(outcome)) => failed(outcome).await,
