@@ -57,7 +57,7 @@ pub struct Product {
     /// When a story kept something away that everything needs.
     pub outages: Vec<Range<DateTime<Utc>>>,
     settings: Vec<(String, String)>,
-    process: Option<Child>,
+    pub(crate) process: Option<Child>,
     /// Whether the story ended well; if not, whoever reads of it needs the log.
     finished: bool,
     /// Held up for as long as the product runs.
