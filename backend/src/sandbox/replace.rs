@@ -45,13 +45,15 @@ impl Sandboxes {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         let containers = parts.runtime.containers().await?;
-        let own: HashMap<_, _> = containers
+        let mut own: HashMap<_, _> = containers
             .into_iter()
             .map(|one| (one.sandbox, one))
             .collect();
         let awake = |container: &&Container| !container.started_at.is_empty();
         let has_place = own.get(&id).filter(awake).is_some()
             || own.values().filter(awake).count() < parts.capacity;
+        // Its own boot, if it is still one, ends with its container.
+        own.remove(&id);
         Ok(has_place
             && self.walls().walls(now) == Walls::Standing
             && self.notes().crowded.is_empty()
