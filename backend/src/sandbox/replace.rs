@@ -8,6 +8,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
+use tokio::time::Instant;
 
 use super::{
     Endpoint, Sandboxes,
@@ -22,6 +23,9 @@ use crate::id::SandboxId;
 
 /// How often a container that boots is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A gateway whose predecessor was killed while it booted may end once by itself, and starts the next
+/// time (seen): the loop would start it again, too.
+const MAX_STARTS: u32 = 3;
 
 /// What came of a new container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,23 +91,40 @@ impl Sandboxes {
         let row = row::list(&parts.pool, &[id], parts.clock.now()).await?;
         let row = row.into_iter().find(|row| row.id == id);
         let row = row.context("find the row of a sandbox that is held")?;
-        self.clear(hold).await?;
-        let verdict = match self.boot(&row, image).await {
-            Ok(Some(container)) => self.gate(&row, container, within).await?,
-            Ok(None) => Verdict::Interrupted("walls"),
+        let give_up_at = Instant::now() + within;
+        let mut starts = 0;
+        loop {
+            self.clear(hold).await?;
+            starts += 1;
+            let verdict = self.try_once(&row, image, give_up_at).await?;
+            match verdict {
+                Verdict::Ready => row::succeed(&parts.pool, id).await?,
+                Verdict::NotReady("ended") if starts < MAX_STARTS => {
+                    tracing::warn!(sandbox.id = %id, "a new gateway ended by itself: it is started again");
+                    continue;
+                }
+                _ => self.clear(hold).await?,
+            }
+            return Ok(verdict);
+        }
+    }
+
+    async fn try_once(
+        &self,
+        row: &Row,
+        image: &str,
+        give_up_at: Instant,
+    ) -> anyhow::Result<Verdict> {
+        match self.boot(row, image).await {
+            Ok(Some(container)) => self.gate(row, container, give_up_at).await,
+            Ok(None) => Ok(Verdict::Interrupted("walls")),
             Err(error) => {
                 // Without the lease it is the next worker's.
                 self.ensure_lease()?;
-                tracing::warn!(sandbox.id = %id, image, "failed to {error:#}");
-                Verdict::NotReady("not_started")
+                tracing::warn!(sandbox.id = %row.id, image, "failed to {error:#}");
+                Ok(Verdict::NotReady("not_started"))
             }
-        };
-        if verdict == Verdict::Ready {
-            row::succeed(&parts.pool, id).await?;
-        } else {
-            self.clear(hold).await?;
         }
-        Ok(verdict)
     }
 
     /// None: the walls do not stand around it.
@@ -131,7 +152,7 @@ impl Sandboxes {
         &self,
         row: &Row,
         container: Container,
-        within: Duration,
+        give_up_at: Instant,
     ) -> anyhow::Result<Verdict> {
         let task = Task::new(Step::Meet, row.clone(), Some(container), None);
         let Some((endpoint, _)) = self.behind(&task).filter(|_| task.runs()) else {
@@ -140,7 +161,7 @@ impl Sandboxes {
         let met = tokio::select! {
             met = self.0.parts.gateway.meet(&endpoint) => met,
             verdict = self.ends(&endpoint) => return verdict,
-            () = tokio::time::sleep(within) => return Ok(Verdict::NotReady("late")),
+            () = tokio::time::sleep_until(give_up_at) => return Ok(Verdict::NotReady("late")),
         };
         if let Err(error) = met {
             self.ensure_lease()?;

@@ -95,12 +95,15 @@ async fn one_that_does_not_even_start_or_ends_at_once_is_taken_back(db: PgPool) 
     story.asks(Which::All, 0, 1).await;
     world.engine.stall.set("boot");
     let meanwhile = async {
-        world.engine.stall.reached().await;
-        world.engine.crash(id);
+        for _ in 0..3 {
+            world.engine.stall.reached().await;
+            world.engine.stall.set("boot");
+            world.engine.crash(id);
+        }
     };
     tokio::join!(story.works(), meanwhile);
     assert_eq!(story.part(id).await, "rolled_back ended");
-    world.engine.stall.go_on();
+    world.engine.stall.set("");
     story.finds(id, FIRST, "tea").await;
 }
 

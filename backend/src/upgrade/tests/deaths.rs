@@ -36,6 +36,14 @@ const BAD: [(At, &str); 5] = [
     (At::Noting("fill"), "rolling_back"),
 ];
 
+/// Ends transactions that wait for a lock, as with the process that they are of. True: there was one.
+async fn kill_who_waits(pool: &PgPool) -> bool {
+    let killed = "select pg_terminate_backend(pid) from pg_stat_activity
+                  where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0";
+    let killed = sqlx::raw_sql(killed).fetch_all(pool).await.unwrap();
+    !killed.is_empty()
+}
+
 /// Runs an upgrade up to there, and kills the worker.
 async fn dies_at(story: Story, at: At) -> Story {
     let (At::Before(what) | At::Noting(what)) = at;
@@ -45,7 +53,7 @@ async fn dies_at(story: Story, at: At) -> Story {
     let until = async {
         stall.reached().await;
         if matches!(at, At::Before(_)) {
-            return;
+            return None;
         }
         let mut lock = pool.begin().await.unwrap();
         sqlx::raw_sql("select from upgrade_sandbox for update")
@@ -53,22 +61,20 @@ async fn dies_at(story: Story, at: At) -> Story {
             .await
             .unwrap();
         stall.go_on();
-        // It waits there with its transaction, which dies with it.
-        let waiting = "select pg_terminate_backend(pid) from pg_stat_activity
-                       where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0";
-        loop {
-            let killed = sqlx::raw_sql(waiting).fetch_all(&mut *lock).await.unwrap();
-            if !killed.is_empty() {
-                lock.rollback().await.unwrap();
-                return;
-            }
+        while !kill_who_waits(&pool).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        Some(lock)
     };
-    tokio::select! {
+    let lock = tokio::select! {
         biased;
-        () = until => {}
+        lock = until => lock,
         () = story.works() => panic!("it came to its end before it died at {at:?}"),
+    };
+    if let Some(lock) = lock {
+        // Its last words, should it have begun to say any.
+        while kill_who_waits(&pool).await {}
+        lock.rollback().await.unwrap();
     }
     story.dies().await
 }

@@ -176,3 +176,22 @@ async fn so_many_and_no_more(db: PgPool) {
         "the others"
     );
 }
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn a_gateway_that_ends_once_while_it_boots_is_started_again(db: PgPool) {
+    let story = Story::new(db).await;
+    let world = &story.base.world;
+    let id = story.sleeping(10, "tea").await;
+    story.asks(Which::All, 0, 1).await;
+    world.engine.stall.set("boot");
+    let meanwhile = async {
+        world.engine.stall.reached().await;
+        world.engine.crash(id);
+    };
+    tokio::join!(story.works(), meanwhile);
+    assert_eq!(story.part(id).await, "done ready");
+    story.finds(id, SECOND, "tea").await;
+}
