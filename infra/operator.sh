@@ -23,6 +23,8 @@ Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy
                                     the sandboxes, by their own id or their person's
   backup                            backs up everything that changed, at BACKUP_TO
   sandbox backup ID | snapshots ID | restore ID [--snapshot NAME]
+  sandbox upgrade --canary N | --all | ID... | --stop
+                                    moves sandboxes to the current image, with a way back
   restore [--before TIME] [--planned]
                                     the whole deployment, into an empty database; it is stopped for that
   nuke [--yes] [--json]             our tables in a database of your own, once ./infra/nuke.sh has removed the rest

@@ -30,6 +30,8 @@ frozen          freeze.rs
 event           operator/event.rs
 backup          backup/row/
 tombstone       backup/tombstone.rs
+upgrade         upgrade/
+upgrade_sandbox upgrade/
 END
 }
 

@@ -61,6 +61,10 @@ id!(
     BackupId
 );
 id!(
+    /// One move of sandboxes to another image.
+    UpgradeId
+);
+id!(
     /// One run of the worker role.
     WorkerId
 );

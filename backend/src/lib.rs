@@ -28,6 +28,7 @@ pub mod seal;
 pub mod telemetry;
 pub mod tenant;
 pub mod turn;
+pub mod upgrade;
 pub mod wake;
 pub mod whatsapp;
 pub mod worker;

@@ -166,7 +166,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup", "upgrade"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -217,6 +217,12 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_walls_fallen", By::Worker, Unit::Count, "1 while the walls are not as they should be, or leak."),
     gauge("clawkaka_walls_proven_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a probe last found the walls to hold, since 1970; 0 since a fall."),
+    counter("clawkaka_sandbox_upgrades_total", By::Worker, "Sandboxes that an upgrade came to, by how it ended for them.")
+        .each("outcome", &["done", "rolled_back", "skipped", "failed"]),
+    gauge("clawkaka_upgrade_stopped", By::Worker, Unit::Count,
+        "1 while the last upgrade was stopped by failures, or a sandbox cannot be given back what it had."),
+    counter("clawkaka_sandbox_images_lost_total", By::Worker,
+        "Sandboxes whose image was not on the machine any more: they got the current one."),
     // Worker: sending.
     histogram("clawkaka_send_seconds", By::Worker, CALLS, "Time of a POST of a message to WhatsApp, by outcome.")
         .each("outcome", &["accepted", "refused"]),

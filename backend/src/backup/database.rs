@@ -17,8 +17,15 @@ use tokio::sync::mpsc;
 
 use super::{pipe, seal::BackupKey, store::Store};
 
-/// Who works now, and since when webhooks are received: the next deployment's own.
-const LEFT_OUT: [&str; 3] = ["_sqlx_migrations", "worker", "presence"];
+/// Who works now, since when webhooks are received, and which image is moved to on this machine: the
+/// next deployment's own.
+const LEFT_OUT: [&str; 5] = [
+    "_sqlx_migrations",
+    "worker",
+    "presence",
+    "upgrade",
+    "upgrade_sandbox",
+];
 const MANIFEST: &str = "clawkaka.json";
 /// A piece of a table in the archive, which must know its size beforehand.
 const PIECE: usize = 1 << 20;

@@ -18,4 +18,4 @@ pub mod tombstone;
 pub mod whole;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -126,6 +126,14 @@ impl Store {
         found.with_context(|| format!("list {folder} of the backups"))
     }
 
+    /// Deletes all but so many of the newest.
+    pub async fn keep_newest(&self, folder: &str, keep: usize) -> anyhow::Result<()> {
+        for old in self.list(folder).await?.into_iter().skip(keep) {
+            self.delete(&old.name).await?;
+        }
+        Ok(())
+    }
+
     /// One that is not there is no error.
     pub async fn delete(&self, name: &str) -> anyhow::Result<()> {
         match self.0.delete(&Path::from(name)).await {

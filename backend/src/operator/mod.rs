@@ -44,7 +44,7 @@ pub enum Command {
     /// The people: list, show, suspend, resume, export, erase.
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore.
+    /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore, upgrade.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
     /// Backs up everything that changed, at BACKUP_TO.

@@ -152,7 +152,7 @@ impl Sandboxes {
     }
 
     /// Counted before it is tried, so that a crash of ours at any line never makes a fast loop.
-    async fn start(&self, task: &Task, container: &str) -> anyhow::Result<()> {
+    pub(super) async fn start(&self, task: &Task, container: &str) -> anyhow::Result<()> {
         let parts = &self.0.parts;
         let row = task.row.as_ref().context("find the row of a step")?;
         let hash = task

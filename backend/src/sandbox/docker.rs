@@ -128,6 +128,7 @@ impl Docker {
             name: found.name?.trim_start_matches('/').to_owned(),
             sandbox: SandboxId(labels.get(SANDBOX_LABEL)?.parse().ok()?),
             spec_hash: labels.get(SPEC_LABEL).cloned().unwrap_or_default(),
+            image: found.image.unwrap_or_default(),
             observed,
             started_at: state.started_at.filter(|_| runs).unwrap_or_default(),
             address: address.and_then(|address| address.parse().ok()),

@@ -16,9 +16,11 @@ pub mod hold;
 pub mod layout;
 mod look;
 pub mod network;
+pub mod pin;
 pub mod plan;
 pub mod pool;
 pub mod reconcile;
+pub mod replace;
 pub mod row;
 pub mod runtime;
 pub mod sleep;
@@ -76,7 +78,7 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     pub layout: Layout,
     pub shape: Shape,
-    /// What sandboxes run unless their row says otherwise.
+    /// What new sandboxes run. Whoever is there keeps theirs.
     pub image: String,
     pub model: String,
     pub master: Arc<MasterKey>,

@@ -7,13 +7,30 @@
 
 use anyhow::Context;
 
-use super::{Sandboxes, act::Task, row};
+use super::{Sandboxes, act::Task, look::Look, row};
 
 impl Sandboxes {
-    /// Makes a row if the pool lacks one, and gives up what it has too many of.
-    pub(super) async fn stock_pool(&self, members: usize, room: bool) -> anyhow::Result<()> {
+    /// Makes a row if the pool lacks one, and gives up what it has too many of and what runs another
+    /// image than new sandboxes are to run.
+    pub(super) async fn stock_pool(
+        &self,
+        look: &Look,
+        image: Option<&String>,
+        room: bool,
+    ) -> anyhow::Result<()> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
+        let (members, older): (Vec<_>, Vec<_>) = look
+            .rows
+            .values()
+            .filter(|row| row.is_in_pool())
+            .partition(|row| image.is_none() || row.image.is_none() || row.image.as_ref() == image);
+        let members = members.len();
+        if !older.is_empty() {
+            let older: Vec<_> = older.into_iter().map(|row| row.id).collect();
+            row::pool::give_up(&parts.pool, &older).await?;
+            self.wake();
+        }
         if members < parts.pool_size && room {
             let mut conn = parts.pool.acquire().await?;
             row::make(&mut conn, None, now).await?;

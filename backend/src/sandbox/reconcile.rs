@@ -135,7 +135,7 @@ impl Sandboxes {
         };
         let images = self.images(&rows).await?;
 
-        let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
         let (own, orphans): (Vec<_>, Vec<_>) = containers.into_iter().partition(|container| {
             // A second container that claims to be the same sandbox is an orphan, too.
             rows.contains_key(&container.sandbox)
@@ -145,6 +145,7 @@ impl Sandboxes {
             .into_iter()
             .map(|found| (found.sandbox, found))
             .collect();
+        self.pin(&mut rows, &own, &images).await;
         figures::states(own.values(), open_turns.keys());
         self.publish(&rows, &own, walls);
 
@@ -188,9 +189,9 @@ impl Sandboxes {
         }
         tasks.retain(|task| !busy.contains(&task.sandbox));
         self.claim(&mut tasks);
-        let members = look.rows.values().filter(|row| row.is_in_pool()).count();
         let room = shares.free > 0 && shares.waiting.is_empty() && look.pool_is_settled();
-        self.stock_pool(members, room).await?;
+        self.stock_pool(&look, images.get(&parts.image), room)
+            .await?;
         Ok(tasks)
     }
 
@@ -233,6 +234,7 @@ impl Sandboxes {
         let references = rows.iter().filter_map(|row| row.image.as_ref());
         for reference in references.chain([&parts.image]).collect::<HashSet<_>>() {
             if let Some(id) = parts.runtime.image(reference).await? {
+                images.insert(id.clone(), id.clone());
                 images.insert(reference.clone(), id);
             }
         }

@@ -25,6 +25,8 @@ pub struct Container {
     pub name: String,
     pub sandbox: SandboxId,
     pub spec_hash: String,
+    /// Id of the image it was made of.
+    pub image: String,
     pub observed: Observed,
     /// With the id it names one run of a container; empty unless it runs or is paused.
     pub started_at: String,

@@ -14,6 +14,7 @@ use super::{
     route::Routing,
     run_loop,
     send::Sending,
+    upgrade::Upgrading,
 };
 use crate::{
     backup::seal::BackupKey,
@@ -115,9 +116,20 @@ pub async fn start(
         BackupKey::new(&master),
         config.backup.clone(),
     );
-    // Before the loop could start one of them.
+    let upgrading = Upgrading::new(
+        db.clone(),
+        clock.clone(),
+        lease.clone(),
+        sandboxes.clone(),
+        BackupKey::new(&master),
+        config.backup.clone(),
+    );
+    // Before the loop, or a restore, could touch one of them.
+    upgrading.hold_those_begun().await?;
     backing.start(&docker, shutdown).await?;
+    sandboxes.pin_all().await?;
     sandboxes.run(shutdown);
+    upgrading.run(shutdown);
     let every = config.timing.heartbeat_every;
     if !every.is_zero() {
         reminder::bring_forward(db, every, clock.now()).await?;

@@ -14,6 +14,7 @@ pub mod route;
 pub mod send;
 pub mod sweep;
 pub mod token;
+pub mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 

@@ -134,6 +134,7 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("live-restore", docker::live_restore(facts)),
             check("runtime", docker::runtime(facts)),
             check("image", docker::image(facts)),
+            check("sandboxes-older-image", docker::older(facts)),
             check("subnet", machine::subnet(facts)),
             check("network", walls::network(facts)),
             check("walls", walls::walls(facts)),

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "backup",
     "event",
     "frozen",
@@ -21,6 +21,8 @@ const TABLES: [&str; 17] = [
     "tenant_address",
     "tombstone",
     "turn",
+    "upgrade",
+    "upgrade_sandbox",
     "usage",
     "worker",
     "_sqlx_migrations",

@@ -75,17 +75,30 @@ impl State {
 
 /// All containers and volumes of the deployment's sandboxes.
 pub struct Seen {
+    /// Id of the image that new sandboxes run; None where it is not on this machine.
+    current_image: Option<String>,
     pub containers: HashMap<SandboxId, Container>,
     volumes: HashSet<SandboxId>,
 }
 
 impl Seen {
-    pub async fn ask(docker: &Docker) -> anyhow::Result<Self> {
+    pub async fn ask(docker: &Docker, image: &str) -> anyhow::Result<Self> {
+        let current_image = match image {
+            "" => None,
+            image => docker.image(image).await?,
+        };
         let containers = docker.containers().await?.into_iter();
         Ok(Self {
+            current_image,
             containers: containers.map(|found| (found.sandbox, found)).collect(),
             volumes: docker.volumes().await?.into_iter().collect(),
         })
+    }
+
+    /// Whether it runs what new ones do; None: nobody knows.
+    pub fn is_current(&self, row: &Listed) -> Option<bool> {
+        let current = self.current_image.as_ref()?;
+        Some(row.image.as_ref()? == current)
     }
 
     /// Since when its container has been up; paused or not.

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     engine::{Seen, State},
     look::{self, Listed},
+    upgrade::short,
 };
 use crate::{
     app,
@@ -44,7 +45,7 @@ pub async fn list(
     let all = look::list(&db, i64::from(options.limit)).await?;
     let in_all = look::count(&db).await?;
     let seen = match settings::docker(&config).await {
-        Ok(docker) => Seen::ask(&docker)
+        Ok(docker) => Seen::ask(&docker, &config.sandbox.image)
             .await
             .map_err(|error| format!("{error:#}")),
         Err(refusal) => Err(refusal.what),
@@ -88,6 +89,10 @@ fn cells(one: &Listed, seen: Option<&Seen>, now: DateTime<Utc>) -> Vec<String> {
         since(one.last_active_at),
         one.failures.to_string(),
         one.session_no.to_string(),
-        one.image.clone().unwrap_or_default(),
+        match (&one.image, seen.and_then(|seen| seen.is_current(one))) {
+            (None, _) => "-".to_owned(),
+            (Some(image), Some(false)) => format!("{} (older)", short(image)),
+            (Some(image), _) => short(image),
+        },
     ]
 }

@@ -18,7 +18,7 @@ pub struct Listed {
     /// None for one in the pool.
     pub tenant: Option<TenantId>,
     pub intent: String,
-    /// Other than the configured one.
+    /// Id of the image it runs; None before its first start.
     pub image: Option<String>,
     pub started_once: bool,
     pub epoch: i32,
@@ -61,6 +61,7 @@ impl Listed {
             "failures": self.failures,
             "retry_at": stamped(self.retry_at),
             "image": self.image,
+            "image_is_current": seen.and_then(|seen| seen.is_current(self)),
             "session_no": self.session_no,
         })
     }

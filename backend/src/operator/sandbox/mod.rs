@@ -1,5 +1,5 @@
-//! `clawkaka sandbox list|show|logs|wake|pause|stop|backup|snapshots|restore`: the sandboxes, by their own id or their
-//! person's.
+//! `clawkaka sandbox list|show|logs|wake|pause|stop|backup|snapshots|restore|upgrade`: the sandboxes, by their own id
+//! or their person's.
 //!
 //! What is said of a container is asked of Docker at that moment; what is ordered is written into
 //! the table, and the running worker acts.
@@ -13,6 +13,7 @@ mod look;
 mod order;
 mod redact;
 mod show;
+mod upgrade;
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -39,6 +40,8 @@ pub enum Command {
     Stop(order::Options),
     #[command(flatten)]
     Backups(backups::Command),
+    /// Moves sandboxes to the current image, with a way back.
+    Upgrade(upgrade::Options),
 }
 
 impl Command {
@@ -49,6 +52,7 @@ impl Command {
             Self::Logs(options) => options.json,
             Self::Wake(options) | Self::Pause(options) | Self::Stop(options) => options.json,
             Self::Backups(command) => command.wants_json(),
+            Self::Upgrade(options) => options.json,
         }
     }
 }
@@ -66,6 +70,7 @@ pub async fn run(
         Command::Pause(options) => order::give(Order::Pause, options, problems, now).await,
         Command::Stop(options) => order::give(Order::Stop, options, problems, now).await,
         Command::Backups(command) => backups::run(command, problems, now).await,
+        Command::Upgrade(options) => upgrade::run(options, problems, now).await,
     }
 }
 

@@ -48,9 +48,9 @@ pub struct Options {
 /// What only a look at this one container tells.
 #[derive(Default)]
 struct Inside {
-    /// The image it was made of, by id.
+    /// The image it runs, or is to run when it wakes, by id.
     image: Option<String>,
-    /// The image it is to have, by id.
+    /// The image that new ones run, by id.
     wanted: Option<String>,
     memory: Option<Memory>,
 }
@@ -69,7 +69,7 @@ pub async fn show(
     let config = options.settings.config(problems)?;
     let db = app::connect(&config.database_url).await?;
     let one = find(&db, options.id).await?;
-    let wanted = one.image.clone().unwrap_or(config.sandbox.image.clone());
+    let wanted = config.sandbox.image.clone();
     let looked = match settings::docker(&config).await {
         Ok(docker) => look(&docker, &one, &wanted)
             .await
@@ -224,18 +224,19 @@ impl Memory {
 }
 
 async fn look(docker: &Docker, one: &Listed, wanted: &str) -> anyhow::Result<(Seen, Inside)> {
-    let seen = Seen::ask(docker).await?;
+    let seen = Seen::ask(docker, wanted).await?;
     let mut inside = Inside {
         wanted: match wanted {
             "" => None,
             wanted => docker.image(wanted).await?,
         },
+        image: one.image.clone(),
         ..Inside::default()
     };
     if let Some(container) = seen.containers.get(&one.id) {
         let call = found(docker.engine.inspect_container(&container.id, None));
         let inspected = bounded("inspect a container", READ_TIMEOUT, call).await?;
-        inside.image = inspected.and_then(|container| container.image);
+        inside.image = inspected.and_then(|found| found.image).or(inside.image);
         inside.memory = memory(docker, container).await?;
     }
     Ok((seen, inside))

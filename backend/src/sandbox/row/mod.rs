@@ -4,6 +4,7 @@
 //! reconcile loop reads intents and counts failures. It never says whether a container exists.
 
 pub mod conversation;
+pub mod image;
 pub mod order;
 pub mod pool;
 pub mod saved;

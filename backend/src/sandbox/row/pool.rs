@@ -35,6 +35,21 @@ pub async fn met(db: impl PgExecutor<'_>, id: SandboxId, now: DateTime<Utc>) -> 
     Ok(())
 }
 
+/// Gives these up, unless somebody owns them by now.
+pub async fn give_up(db: impl PgExecutor<'_>, ids: &[SandboxId]) -> anyhow::Result<()> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        "update sandbox set intent = 'gone', broker_token_hash = null
+         where id in (select id from sandbox where id = any($1) and tenant_id is null and intent = 'auto'
+                      for update skip locked)",
+        &ids,
+    )
+    .execute(db)
+    .await
+    .context("make the pool anew")?;
+    Ok(())
+}
+
 /// Gives members up, the newest first.
 pub async fn give_up_newest(db: impl PgExecutor<'_>, count: usize) -> anyhow::Result<()> {
     sqlx::query!(

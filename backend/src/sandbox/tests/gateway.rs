@@ -8,13 +8,14 @@ use std::{
 use anyhow::ensure;
 use futures_util::{FutureExt, future::BoxFuture};
 
+use super::engine::Stall;
 use crate::sandbox::{
     Endpoint,
     sleep::{Gateway, IsNeeded},
 };
 
 #[derive(Default)]
-pub struct Scripted(Mutex<State>);
+pub struct Scripted(Mutex<State>, Arc<Stall>);
 
 type Meanwhile = Arc<dyn Fn() + Send + Sync>;
 
@@ -22,11 +23,16 @@ type Meanwhile = Arc<dyn Fn() + Send + Sync>;
 struct State {
     busy: bool,
     silent: bool,
+    shut: bool,
     meanwhile: Option<Meanwhile>,
     log: Vec<&'static str>,
 }
 
 impl Scripted {
+    pub fn at(stall: Arc<Stall>) -> Self {
+        Self(Mutex::default(), stall)
+    }
+
     /// It has always still something to do.
     pub fn is_busy(&self, busy: bool) {
         self.0.lock().unwrap().busy = busy;
@@ -35,6 +41,11 @@ impl Scripted {
     /// It answers nothing.
     pub fn is_silent(&self) {
         self.0.lock().unwrap().silent = true;
+    }
+
+    /// Whether it lets nobody in.
+    pub fn is_shut(&self, shut: bool) {
+        self.0.lock().unwrap().shut = shut;
     }
 
     /// While it comes to rest, this happens.
@@ -57,7 +68,14 @@ impl Scripted {
 
 impl Gateway for Scripted {
     fn meet<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, anyhow::Result<()>> {
-        async { self.say("met") }.boxed()
+        async {
+            self.1.pass("boot").await;
+            ensure!(!self.0.lock().unwrap().shut, "it lets nobody in");
+            self.say("met")?;
+            self.1.pass("met").await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn suspend<'a>(

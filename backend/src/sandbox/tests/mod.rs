@@ -3,6 +3,7 @@
 mod asleep;
 pub mod engine;
 mod gateway;
+mod image;
 mod stories;
 mod table;
 
@@ -81,7 +82,7 @@ impl World {
     ) -> Self {
         let lease = Arc::new(AtomicBool::new(true));
         let (wanted, held) = (open.clone(), lease.clone());
-        let gateway = Arc::new(Scripted::default());
+        let gateway = Arc::new(Scripted::at(engine.stall.clone()));
         let sandboxes = Sandboxes::new(Parts {
             pool: pool.clone(),
             runtime: engine.clone(),

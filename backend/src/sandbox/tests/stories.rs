@@ -290,30 +290,6 @@ async fn what_nobody_wants_awake_is_not_kept_but_its_volume_is(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
-async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
-    let world = World::new(pool);
-    let id = world.wanted(10).await;
-    world.settle().await;
-    row::touch(&world.pool, id, world.clock.now())
-        .await
-        .unwrap();
-    let old = world.engine.of(id).unwrap();
-    world.engine.state().image = Some("newer".to_owned());
-    world.settle().await;
-    world.turn_ends(id);
-    world.settle().await;
-    assert_eq!(world.engine.of(id).unwrap(), old, "just now somebody did");
-    world.advance(121);
-    world.settle().await;
-    assert_eq!(world.engine.of(id), None);
-    world.opens(id);
-    world.settle().await;
-    let new = world.engine.of(id).unwrap();
-    assert_eq!(new.observed, Observed::Running);
-    assert_ne!(new.spec_hash, old.spec_hash);
-}
-
-#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
 async fn a_retired_one_goes_with_its_volume_and_its_slot_rests(pool: PgPool) {
     let world = World::new(pool);
     let id = world.wanted(10).await;
@@ -340,6 +316,7 @@ fn container(name: &str, sandbox: SandboxId) -> Container {
         name: name.to_owned(),
         sandbox,
         spec_hash: String::new(),
+        image: String::new(),
         observed: Observed::Running,
         started_at: "2027-01-15T08:00:00Z".to_owned(),
         address: None,

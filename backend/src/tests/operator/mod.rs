@@ -6,6 +6,7 @@ mod nuke;
 mod sandbox;
 mod tenant;
 mod trace;
+mod upgrade;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};

@@ -221,9 +221,6 @@ impl Backing {
             .settings
             .as_ref()
             .map_or(usize::MAX, |settings| settings.keep);
-        for old in store.list(folder).await?.into_iter().skip(keep) {
-            store.delete(&old.name).await?;
-        }
-        Ok(())
+        store.keep_newest(folder, keep).await
     }
 }
