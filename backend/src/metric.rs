@@ -106,6 +106,10 @@ const CALLS: &[f64] = &[0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0];
 const WAKES: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0,
 ];
+/// One look at all sandboxes: it takes as long as Docker and Postgres do.
+const PASSES: &[f64] = &[
+    0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0,
+];
 /// What a person waits for, up to the deadline of a turn.
 const TURNS: &[f64] = &[
     0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 900.0,
@@ -202,6 +206,8 @@ const METRICS: &[Metric] = &[
     histogram("clawkaka_gateway_dial_seconds", By::Worker, WAKES,
         "Time to be let in by a gateway, its boot included.")
         .each("outcome", &["let_in", "failed"]),
+    histogram("clawkaka_sandbox_pass_seconds", By::Worker, PASSES,
+        "One pass of the reconcile loop over Docker, the walls and the tables."),
     counter("clawkaka_sandbox_steps_total", By::Worker, "Steps of the reconcile loop that were done.")
         .each("step", STEPS),
     counter("clawkaka_sandbox_failures_total", By::Worker, "Steps of the reconcile loop that failed.")

@@ -11,7 +11,7 @@ use anyhow::Context;
 use chrono::TimeDelta;
 
 use super::{
-    Sandboxes,
+    Busy, Sandboxes,
     act::Task,
     plan::{Observed, Step},
     row,
@@ -55,7 +55,7 @@ impl Sandboxes {
         match notes.busy.entry(sandbox) {
             Entry::Occupied(_) => None,
             Entry::Vacant(free) => {
-                free.insert(Step::Nothing);
+                free.insert(Busy::Held);
                 drop(notes);
                 self.shut_doors(&HashSet::from([sandbox]));
                 Some(Hold {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Sandboxes,
+    Busy, Sandboxes,
     capacity::{self, Seat, Shares},
     plan::{self, Facts, Needs, Observed, Step, Walls},
     row::{Intent, Row},
@@ -93,9 +93,10 @@ impl Sandboxes {
     }
 
     fn seat(&self, look: &Look, row: &Row) -> Seat {
-        let step = self.notes().busy.get(&row.id).copied();
+        let busy = self.notes().busy.get(&row.id).copied();
+        let is = |step| busy == Some(Busy::Step(step));
         let asleep = look.is_asleep(row.id);
-        let coming = matches!(step, Some(Step::Create | Step::Start));
+        let coming = is(Step::Create) || is(Step::Start);
         let called = row.wake_at.is_some_and(|at| {
             at + self.0.parts.sleep.pause_after > look.now
                 && row.pause_at.max(row.stop_at).is_none_or(|order| order < at)
@@ -104,8 +105,7 @@ impl Sandboxes {
         Seat {
             sandbox: row.id,
             taken: !asleep || coming,
-            leaving: !asleep
-                && (matches!(step, Some(Step::Stop | Step::Remove)) || row.intent != Intent::Auto),
+            leaving: !asleep && (is(Step::Stop) || is(Step::Remove) || row.intent != Intent::Auto),
             wanted_since: open_since.or(row.wake_at.filter(|_| called)),
             idle_since: row.active_at(),
         }
@@ -171,7 +171,10 @@ impl Sandboxes {
             .filter(young)
             .map(|container| container.sandbox)
             .collect();
-        let starting = notes.busy.iter().filter(|(_, step)| **step == Step::Start);
+        let starting = notes
+            .busy
+            .iter()
+            .filter(|(_, busy)| **busy == Busy::Step(Step::Start));
         booting.extend(starting.map(|(id, _)| *id));
         self.0.parts.boots.saturating_sub(booting.len())
     }

@@ -109,11 +109,19 @@ struct Inner {
     notes: Mutex<Notes>,
 }
 
+/// What is under way for a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    Step(Step),
+    /// Somebody holds it still (`hold`).
+    Held,
+}
+
 /// What this process remembers; all of it may be lost.
 #[derive(Default)]
 struct Notes {
-    /// The one step under way for a sandbox.
-    busy: HashMap<SandboxId, Step>,
+    /// The one thing under way for a sandbox.
+    busy: HashMap<SandboxId, Busy>,
     /// Containers whose gateway was found broken.
     condemned: HashSet<String>,
     /// Runs (container, start) whose gateway answered: they boot no more.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 
 use super::{
-    Sandboxes, Seen,
+    Busy, Sandboxes, Seen,
     act::Task,
     figures,
     look::Look,
@@ -43,7 +43,10 @@ pub async fn run(sandboxes: Sandboxes, shutdown: Shutdown) {
 async fn passes(sandboxes: &Sandboxes, shutdown: &Shutdown) {
     let mut last_error = String::new();
     while !shutdown.is_stopping() {
-        match sandboxes.pass().await {
+        let begun = Instant::now();
+        let found = sandboxes.pass().await;
+        metrics::histogram!("clawkaka_sandbox_pass_seconds").record(begun.elapsed());
+        match found {
             Ok(tasks) => {
                 last_error.clear();
                 for task in tasks {
@@ -94,12 +97,13 @@ async fn hints(sandboxes: &Sandboxes, shutdown: &Shutdown) {
     }
 }
 
-/// While this is done to a sandbox, nobody may go to its gateway. [`Step::Nothing`] is a hold's.
-fn shuts_the_door(step: Step) -> bool {
-    matches!(
-        step,
-        Step::Nothing | Step::Stop | Step::Pause | Step::Suspend | Step::Unpause | Step::Remove
-    )
+/// While this goes on, nobody may go to a sandbox's gateway.
+fn shuts_the_door(busy: Busy) -> bool {
+    use Step::{Pause, Remove, Stop, Suspend, Unpause};
+    match busy {
+        Busy::Held => true,
+        Busy::Step(step) => matches!(step, Stop | Pause | Suspend | Unpause | Remove),
+    }
 }
 
 impl Sandboxes {
@@ -249,11 +253,12 @@ impl Sandboxes {
         walls: Walls,
     ) {
         let layout = &self.0.parts.layout;
-        let busy = self.notes().busy.clone();
-        let shut: HashSet<_> = busy
-            .into_iter()
-            .filter(|(_, step)| shuts_the_door(*step))
-            .map(|(id, _)| id)
+        let shut: HashSet<_> = self
+            .notes()
+            .busy
+            .iter()
+            .filter(|(_, busy)| shuts_the_door(**busy))
+            .map(|(id, _)| *id)
             .collect();
         let awake = own
             .values()
@@ -294,14 +299,14 @@ impl Sandboxes {
         tasks.retain(|task| match notes.busy.entry(task.sandbox) {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
-                free.insert(task.step);
+                free.insert(Busy::Step(task.step));
                 true
             }
         });
         drop(notes);
         let shut: HashSet<_> = tasks
             .iter()
-            .filter(|task| shuts_the_door(task.step))
+            .filter(|task| shuts_the_door(Busy::Step(task.step)))
             .map(|task| task.sandbox)
             .collect();
         self.shut_doors(&shut);
