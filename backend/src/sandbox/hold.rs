@@ -116,14 +116,22 @@ impl Sandboxes {
         Ok(found.is_none_or(|found| found.observed != Observed::Running))
     }
 
-    /// Removes the containers of a sandbox that is held: its volume is about to be replaced.
+    /// Removes the containers of a sandbox that is held: its volume is about to be replaced. One that
+    /// runs is stopped before: a gateway that is killed while it boots leaves its lease behind, and
+    /// the next one on the same files ends by itself (seen).
     pub async fn clear(&self, hold: &Hold) -> anyhow::Result<()> {
         let parts = &self.0.parts;
         self.ensure_lease()?;
         for container in parts.runtime.containers().await? {
-            if container.sandbox == hold.sandbox {
-                parts.runtime.remove(&container.id).await?;
+            if container.sandbox != hold.sandbox {
+                continue;
             }
+            if container.observed == Observed::Running
+                && let Err(error) = parts.runtime.stop(&container.id).await
+            {
+                tracing::warn!(sandbox.id = %hold.sandbox, "failed to {error:#}; it is killed");
+            }
+            parts.runtime.remove(&container.id).await?;
         }
         Ok(())
     }
