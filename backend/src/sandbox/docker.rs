@@ -3,34 +3,31 @@
 //! Thin on purpose: it decides nothing. Every call has a limit in time; "not found" and "already
 //! so" are facts, not errors; before anything that changes a container our label on it is read.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use anyhow::{Context, ensure};
 use bollard::{
     Docker as Engine, body_stream,
     errors::Error,
-    models::{ContainerInspectResponse, ContainerStateStatusEnum},
     query_parameters::{
         CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder,
-        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
         UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use tokio::sync::mpsc;
 
 use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
+    containers::Begun,
     disks::{Disks, Limit},
     files,
     layout::Layout,
     network,
-    plan::Observed,
     runtime::{Answer, Breach, Chunk, Container, Runtime, Space},
-    spec::{
-        self, DEPLOYMENT_LABEL, DISKS_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec,
-    },
+    spec::{self, DEPLOYMENT_LABEL, DISKS_LABEL, PROBE_LABEL, SANDBOX_LABEL, Shape, Spec},
     volume, walls,
 };
 use crate::id::SandboxId;
@@ -38,8 +35,6 @@ use crate::id::SandboxId;
 /// What OpenClaw gets between SIGTERM and SIGKILL: a clean stop took under 2 s. Always said, since
 /// it announces a budget of minutes.
 const STOP_GRACE_SECONDS: i32 = 20;
-/// Containers looked at at the same time.
-const INSPECT_AT_ONCE: usize = 8;
 /// The event stream is opened again so long after it broke.
 const EVENTS_RETRY: Duration = Duration::from_secs(1);
 
@@ -52,6 +47,7 @@ pub struct Docker {
     pub layout: Layout,
     pub shape: Shape,
     pub disks: Disks,
+    pub(super) begun: Mutex<Begun>,
 }
 
 impl Docker {
@@ -73,6 +69,7 @@ impl Docker {
             layout,
             shape,
             disks: Disks::new(limit),
+            begun: Mutex::default(),
         })
     }
 
@@ -111,30 +108,6 @@ impl Docker {
         bounded(what, CHANGE_TIMEOUT, call).await
     }
 
-    fn container(&self, found: ContainerInspectResponse) -> Option<Container> {
-        let labels = found.config?.labels?;
-        let state = found.state?;
-        if labels.get(DEPLOYMENT_LABEL) != Some(&self.layout.deployment) {
-            return None;
-        }
-        let networks = found.network_settings?.networks.unwrap_or_default();
-        let address = networks
-            .get(&self.layout.bridge())
-            .and_then(|end| end.ip_address.as_deref());
-        let observed = observed(state.status);
-        let runs = matches!(observed, Observed::Running | Observed::Paused);
-        Some(Container {
-            id: found.id?,
-            name: found.name?.trim_start_matches('/').to_owned(),
-            sandbox: SandboxId(labels.get(SANDBOX_LABEL)?.parse().ok()?),
-            spec_hash: labels.get(SPEC_LABEL).cloned().unwrap_or_default(),
-            image: found.image.unwrap_or_default(),
-            observed,
-            started_at: state.started_at.filter(|_| runs).unwrap_or_default(),
-            address: address.and_then(|address| address.parse().ok()),
-        })
-    }
-
     async fn remove_if_ours(&self, id: &str) -> anyhow::Result<()> {
         if !self.is_ours(id).await? {
             return Ok(());
@@ -159,22 +132,6 @@ impl Docker {
             }) => Ok(()),
             Err(error) => Err(error).context("create a container"),
         }
-    }
-
-    async fn list(&self) -> anyhow::Result<Vec<Container>> {
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&self.filters(&[SANDBOX_LABEL.to_owned()]))
-            .build();
-        let call = self.engine.list_containers(Some(options));
-        let summaries = bounded("list containers", READ_TIMEOUT, call).await?;
-        // The list does not say when a container was started.
-        stream::iter(summaries.into_iter().filter_map(|summary| summary.id))
-            .map(|id| async move { self.inspect(&id).await })
-            .buffer_unordered(INSPECT_AT_ONCE)
-            .try_filter_map(async |container| Ok(container))
-            .try_collect()
-            .await
     }
 
     pub(super) fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
@@ -218,12 +175,7 @@ impl Runtime for Docker {
     }
 
     fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>> {
-        async move {
-            let call = found(self.engine.inspect_container(id, None));
-            let container = bounded("inspect a container", READ_TIMEOUT, call).await?;
-            Ok(container.and_then(|container| self.container(container)))
-        }
-        .boxed()
+        self.look_at(id).boxed()
     }
 
     fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()> {
@@ -352,19 +304,5 @@ impl Runtime for Docker {
                 events.map(|_| ()).chain(pause)
             })
             .boxed()
-    }
-}
-
-fn observed(status: Option<ContainerStateStatusEnum>) -> Observed {
-    use ContainerStateStatusEnum as Status;
-    match status {
-        Some(Status::CREATED) => Observed::Created,
-        Some(Status::RUNNING) => Observed::Running,
-        Some(Status::PAUSED) => Observed::Paused,
-        Some(Status::EXITED) => Observed::Exited,
-        Some(Status::DEAD) => Observed::Dead,
-        Some(Status::RESTARTING | Status::REMOVING | Status::STOPPING | Status::EMPTY) | None => {
-            Observed::Changing
-        }
     }
 }

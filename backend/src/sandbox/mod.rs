@@ -8,6 +8,7 @@ pub mod act;
 pub mod all;
 pub mod call;
 pub mod capacity;
+mod containers;
 pub mod disks;
 pub mod docker;
 mod figures;

@@ -11,7 +11,6 @@ use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
     Mount, MountType, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -168,28 +167,19 @@ pub fn hardened(
     }
 }
 
-/// 16 hex digits over the body with its keys in order: maps of the same content hash the same.
+/// 16 hex digits over the body. As a [`serde_json::Value`] its keys are in order, so that maps of
+/// the same content hash the same.
 fn hash(body: &ContainerCreateBody) -> anyhow::Result<String> {
     let body = serde_json::to_value(body).context("hash a container's specification")?;
-    let digest = hex::encode(Sha256::digest(sorted(&body)));
+    let digest = hex::encode(Sha256::digest(body.to_string()));
     Ok(digest[..16].to_owned())
-}
-
-fn sorted(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let mut fields: Vec<_> = map.iter().map(|(k, v)| (k, sorted(v))).collect();
-            fields.sort();
-            format!("{fields:?}")
-        }
-        Value::Array(items) => format!("{:?}", items.iter().map(sorted).collect::<Vec<_>>()),
-        plain => plain.to_string(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -276,7 +266,7 @@ mod tests {
             "clawkaka.deployment": "clawkaka",
             "clawkaka.sandbox": "00000000-0000-0000-0000-000000000007",
             "clawkaka.slot": "1",
-            "clawkaka.spec": "d5549baa879ae0cd"
+            "clawkaka.spec": "b4c127347b4f86a1"
           },
           "NetworkingConfig": {
             "EndpointsConfig": {

@@ -170,7 +170,17 @@ fn listed(state: &State, query: &str) -> Value {
     let probes = query.contains("clawkaka.probe");
     let wanted = state.containers.iter();
     let wanted = wanted.filter(|held| held.sandbox.is_none() == probes);
-    wanted.map(|held| json!({ "Id": held.id() })).collect()
+    let one = |held: &Held| {
+        json!({ "Id": held.id(), "Names": [name(held)], "ImageID": "sha256:abc",
+        "State": held.status, "Labels": labels(held.sandbox) })
+    };
+    wanted.map(one).collect()
+}
+
+/// As Docker writes it.
+fn name(held: &Held) -> String {
+    let name = held.sandbox.map(|id| layout().name(id));
+    format!("/{}", name.as_deref().unwrap_or("probe"))
 }
 
 fn labels(sandbox: Option<SandboxId>) -> Value {
@@ -185,7 +195,7 @@ fn labels(sandbox: Option<SandboxId>) -> Value {
 fn inspected(held: &Held) -> Value {
     json!({
         "Id": held.id(),
-        "Name": format!("/{}", held.sandbox.map_or("probe".to_owned(), |id| layout().name(id))),
+        "Name": name(held),
         "Image": "sha256:abc",
         "State": { "Status": held.status, "StartedAt": "2026-09-21T14:00:00Z" },
         "Config": { "Labels": labels(held.sandbox) },
