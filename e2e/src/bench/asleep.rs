@@ -73,6 +73,8 @@ async fn from_stop(product: &Product, person: &Person, scale: &Scale) -> anyhow:
     let bare = Bare::prepare().await?;
     bare.fill(|_| {}).await?;
     bare.boot().await?;
+    // Somebody who comes back has said something before, and OpenClaw boots longer with a history.
+    bare.talk("hi").await?;
     bare.stop().await?;
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
     for number in 1..=scale.wakes {

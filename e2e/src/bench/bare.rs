@@ -167,12 +167,11 @@ impl Bare {
         }
     }
 
-    /// How large the request to the model is that one line of a person becomes.
-    pub async fn request_bytes(&self, line: &str) -> anyhow::Result<f64> {
+    /// One line of a person and its answer, by a scripted model.
+    pub async fn talk(&self, line: &str) -> anyhow::Result<()> {
         let (name, host) = (self.name(), self.host());
-        let model = format!("{name}-model");
         docker(&format!(
-            "run -d --name {model} --network host --label {} -v {}:/src:ro --entrypoint node {} \
+            "run -d --name {name}-model --network host --label {} -v {}:/src:ro --entrypoint node {} \
              /src/measure/model.mjs {host} {MODEL_PORT}",
             self.label(),
             sources()?.display(),
@@ -184,7 +183,13 @@ impl Bare {
         self.outside(&talk)
             .await
             .context("talk to a bare OpenClaw")?;
-        let requests = docker(&format!("logs {model}")).await?;
+        Ok(())
+    }
+
+    /// How large the request to the model is that one line of a person becomes.
+    pub async fn request_bytes(&self, line: &str) -> anyhow::Result<f64> {
+        self.talk(line).await?;
+        let requests = docker(&format!("logs {}-model", self.name())).await?;
         let first = requests.lines().next().context("no request came")?;
         let first: Value = serde_json::from_str(first)?;
         first["bytes"].as_f64().context("read a request's size")
