@@ -1,6 +1,6 @@
 // Answers "which file does this import mean?" from memory, in every Node process and worker thread of the sandbox.
 //
-// A start resolves some hundred thousand imports, and Node asks the file system about each of them. Installed packages
+// A start resolves some ninety thousand imports, and Node asks the file system about each of them. Installed packages
 // do not change while they run, so within one folder the same question has the same answer, and a relative import with
 // an extension is its file. Whatever is asked elsewhere, or is asked for the first time, Node answers itself; so is
 // everything about require().

@@ -63,6 +63,7 @@ is "cannot write outside its volume and /tmp" refused "$(inside 'touch /app/x ||
 is "has no IPv6" "" "$(inside 'cat /proc/net/if_inet6')"
 # Had we guessed the folder's name wrong, Node would have made a second one beside our link.
 is "uses the compiled code of the image" "l" "$(inside 'find /tmp/compile-cache -mindepth 1 -printf %y')"
+# shellcheck disable=SC2016 # the sandbox's own shell is to expand it
 is "resolves imports from memory, in each of its processes" "" "$(inside 'for one in /proc/[0-9]*; do
   case $(readlink "$one/exe") in */node) grep -qz "^NODE_OPTIONS=.*--require /app/resolve.cjs" "$one/environ" || cat "$one/cmdline" ;; esac; done')"
 is "leaves no process of ours behind" 0 "$(inside 'cat /proc/[0-9]*/cmdline' | tr '\0' ' ' | grep -c approve.mjs || true)"
