@@ -34,8 +34,13 @@ warm() {
   wait "$gateway"
 }
 
+# Node names the cache's folder also by V8's flags. Threads under the changed flag write to a folder that no sandbox
+# looks into: theirs comes from the second start, which also finds what the first one left.
+NODE_COMPILE_CACHE=/app/compile-cache node -e 0
+right=(compile-cache/*)
 warm --require /app/keep.cjs
-warm # a start on what the first one left; also what V8 refuses of the first, written by threads that ended early
+warm
+find compile-cache -mindepth 1 -maxdepth 1 ! -path "${right[0]}" -exec rm -r {} +
 
 kill "$model"
 rm -rf "$HOME" /tmp/openclaw*
