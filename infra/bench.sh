@@ -13,12 +13,14 @@ usage() {
 ./infra/bench.sh [--quick] [words…]
 
 Measures on this machine (Debian or Ubuntu, as root), after installing and building what is missing: how fast webhooks
-are stored (webhook-latency, webhook-throughput), how long somebody new waits (new-person), what we add to a turn
-(relay), memory with ten thousand people (memory), and what a turn sends to the model (model-request). Words pick rows
-by parts of these names. WhatsApp and the model are simulated; everything else is real.
+are stored (webhook-latency, webhook-throughput), how long somebody new waits (new-person, with a warm pool
+pooled-person) and somebody whose sandbox sleeps (wake), what one who sleeps costs (stopped), both beside OpenClaw's own
+fleet (fleet), what we add to a turn (relay), memory and a core with ten thousand people (memory), and what a turn sends
+to the model (model-request). Words pick rows by parts of these names. WhatsApp and the model are simulated; everything else
+is real.
 
 Prints one line of JSON for each number, {"name","value","unit","floor","ratio"}, on standard output; progress and a
-table of must, aim and reached on standard error. All rows take some fifteen minutes and up to 10 GB of memory.
+table of must, aim and reached on standard error. All rows take some forty minutes and up to 10 GB of memory.
 
 It works in deployments of its own (ck-bench-…), which it removes, and puts load on loopback only. Nothing of a
 deployment that runs on this machine is touched, but what it does meanwhile shows in the numbers.

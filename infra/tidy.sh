@@ -19,8 +19,8 @@ presence        presence.rs
 line            line.rs
 tenant          tenant/mod.rs
 tenant_address  tenant/address.rs
-sandbox         sandbox/row.rs
-turn            turn.rs
+sandbox         sandbox/row
+turn            turn/
 reminder        reminder.rs
 inbox           inbox/
 outbox          outbox/
@@ -28,6 +28,10 @@ receipt         receipt.rs
 usage           broker/usage.rs
 frozen          freeze.rs
 event           operator/event.rs
+backup          backup/row/
+tombstone       backup/tombstone.rs
+upgrade         upgrade/
+upgrade_sandbox upgrade/
 END
 }
 

@@ -20,7 +20,7 @@ use crate::{
     lease::Lease,
     lifecycle::Shutdown,
     line, migrate, presence,
-    sandbox::{docker::Docker, layout::Layout, spec::Shape},
+    sandbox::{disks::Limit, docker::Docker, layout::Layout, spec::Shape},
     seal::Sealer,
     telemetry, wake,
     worker::crew,
@@ -137,12 +137,13 @@ async fn start_worker(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyh
         anyhow::bail!("worker needs CLAWKAKA_MASTER_KEY");
     };
     let shape = shape(config);
-    let docker = Docker::connect(&config.sandbox.docker_host, layout(config), shape).await?;
+    let host = &config.sandbox.docker_host;
+    let docker = Docker::connect(host, layout(config), shape, limit(config)).await?;
     let docker = Arc::new(docker);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("read host name")?;
-    let lease = Lease::acquire(db, host.trim(), shutdown).await?;
+    let (lease, session) = Lease::acquire(db, host.trim(), shutdown).await?;
     tracing::info!(worker.id = %lease.id, "holding the worker's lease");
-    shutdown.run_forever("lease", lease.clone().keep(db.clone(), shutdown.clone()));
+    shutdown.run_to_the_end("lease", lease.clone().keep(db.clone(), session));
 
     let health = http::worker_health(db.clone(), lease.clone(), docker.clone());
     listen(
@@ -163,6 +164,15 @@ pub fn shape(config: &Config) -> Shape {
         memory: sandbox.memory,
         cpus: sandbox.cpus,
         runtime: sandbox.runtime.clone(),
+    }
+}
+
+pub fn limit(config: &Config) -> Limit {
+    let sandbox = &config.sandbox;
+    Limit {
+        bytes: sandbox.disk,
+        folder: sandbox.disk_folder.clone(),
+        image: sandbox.image.clone(),
     }
 }
 

@@ -4,12 +4,19 @@
 pub const SETTING_UP: &str =
     "Hi! I'm setting up an assistant just for you. It takes a few seconds; your answer follows.";
 
+/// Everybody's assistant cannot be awake at once, and this person's waits.
+pub const CROWDED: &str =
+    "Many people are writing just now. Your message is in the queue, and the answer will come.";
+
 /// The agent could not be brought to an answer.
 pub const SORRY: &str =
     "Sorry, something went wrong on my side and I could not answer that. Please try again.";
 
 /// The turn reached its deadline.
 pub const TOO_LONG: &str = "Sorry, this took longer than I can wait, so I stopped. Please try again, perhaps in smaller steps.";
+
+/// The agent's disk is full, or nearly so.
+pub const DISK_FULL: &str = "The space for your assistant's files is full. Please ask it to delete what you no longer need; until then it may be unable to answer.";
 
 /// No more new people for now.
 pub const NO_ROOM: &str =

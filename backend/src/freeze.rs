@@ -53,6 +53,18 @@ pub struct Freeze {
     pub why: Option<String>,
 }
 
+/// Lifts the freeze of a person who is erased.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<()> {
+    sqlx::query!(
+        "delete from frozen where tenant_id = $1",
+        tenant as TenantId
+    )
+    .execute(db)
+    .await
+    .context("lift an erased person's freeze")?;
+    Ok(())
+}
+
 /// Freezes. False when it was frozen already; the first reason stays.
 pub async fn set(
     db: impl PgExecutor<'_>,

@@ -57,6 +57,14 @@ id!(
     OutboxId
 );
 id!(
+    /// One thing to be done about backups.
+    BackupId
+);
+id!(
+    /// One move of sandboxes to another image.
+    UpgradeId
+);
+id!(
     /// One run of the worker role.
     WorkerId
 );

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod backoff;
+pub mod backup;
 pub mod broker;
 pub mod clock;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod seal;
 pub mod telemetry;
 pub mod tenant;
 pub mod turn;
+pub mod upgrade;
 pub mod wake;
 pub mod whatsapp;
 pub mod worker;

@@ -15,6 +15,7 @@ pub const GRACE: Duration = Duration::from_secs(25);
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     stopping: CancellationToken,
+    ended: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -27,6 +28,26 @@ impl Shutdown {
             task.await;
             if !stopping.is_cancelled() {
                 tracing::error!(task = name, "task {name} ended, so the process stops");
+            }
+            drop(stop_all);
+        });
+    }
+
+    /// Runs a task that other tasks need until the last of them has ended; a stop does not end it. If
+    /// it ever returns or panics, the process stops.
+    #[expect(clippy::disallowed_methods, reason = "a stop must not wait for it")]
+    pub fn run_to_the_end(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop_all = self.stopping.clone().drop_guard();
+        let ended = self.ended.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                () = task => tracing::error!(task = name, "task {name} ended, so the process stops"),
             }
             drop(stop_all);
         });
@@ -73,6 +94,7 @@ impl Shutdown {
                 "stopped with work under way; leases cover it"
             );
         }
+        self.ended.cancel();
         Ok(code)
     }
 }

@@ -106,6 +106,10 @@ const CALLS: &[f64] = &[0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0];
 const WAKES: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0,
 ];
+/// One look at all sandboxes: it takes as long as Docker and Postgres do.
+const PASSES: &[f64] = &[
+    0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0,
+];
 /// What a person waits for, up to the deadline of a turn.
 const TURNS: &[f64] = &[
     0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0, 600.0, 900.0,
@@ -120,7 +124,12 @@ const OUTCOMES: &[&str] = &[
     "deadline",
     "sandbox_not_ready",
     "no_answer",
+    "disk_full",
     "kills_workers",
+];
+/// What the reconcile loop does to a sandbox.
+const STEPS: &[&str] = &[
+    "create", "start", "meet", "suspend", "pause", "unpause", "stop", "remove", "bury",
 ];
 /// How a send fails.
 const CLASSES: &[&str] = &[
@@ -161,7 +170,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup", "upgrade"]),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -197,16 +206,29 @@ const METRICS: &[Metric] = &[
     histogram("clawkaka_gateway_dial_seconds", By::Worker, WAKES,
         "Time to be let in by a gateway, its boot included.")
         .each("outcome", &["let_in", "failed"]),
+    histogram("clawkaka_sandbox_pass_seconds", By::Worker, PASSES,
+        "One pass of the reconcile loop over Docker, the walls and the tables."),
     counter("clawkaka_sandbox_steps_total", By::Worker, "Steps of the reconcile loop that were done.")
-        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+        .each("step", STEPS),
     counter("clawkaka_sandbox_failures_total", By::Worker, "Steps of the reconcile loop that failed.")
-        .each("step", &["create", "start", "stop", "pause", "unpause", "remove", "bury"]),
+        .each("step", STEPS),
+    gauge("clawkaka_sandboxes_crowded_out", By::Worker, Unit::Count,
+        "Sandboxes that have work and wait for a place among those who are awake."),
+    gauge("clawkaka_sandboxes_capacity", By::Worker, Unit::Count, "How many may be awake at a time."),
+    counter("clawkaka_sandboxes_restless_total", By::Worker,
+        "Sandboxes that claimed to be busy until they were put to sleep anyway."),
     counter("clawkaka_sandbox_broken_total", By::Worker, "Sandboxes whose gateway did not let us in."),
     gauge("clawkaka_volumes_unknown", By::Worker, Unit::Count, "Volumes without a row; they are kept."),
     gauge("clawkaka_walls_standing", By::Worker, Unit::Count, "1 while the walls are as they should be and proven."),
     gauge("clawkaka_walls_fallen", By::Worker, Unit::Count, "1 while the walls are not as they should be, or leak."),
     gauge("clawkaka_walls_proven_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a probe last found the walls to hold, since 1970; 0 since a fall."),
+    counter("clawkaka_sandbox_upgrades_total", By::Worker, "Sandboxes that an upgrade came to, by how it ended for them.")
+        .each("outcome", &["done", "rolled_back", "skipped", "failed"]),
+    gauge("clawkaka_upgrade_stopped", By::Worker, Unit::Count,
+        "1 while the last upgrade was stopped by failures, or a sandbox cannot be given back what it had."),
+    counter("clawkaka_sandbox_images_lost_total", By::Worker,
+        "Sandboxes whose image was not on the machine any more: they got the current one."),
     // Worker: sending.
     histogram("clawkaka_send_seconds", By::Worker, CALLS, "Time of a POST of a message to WhatsApp, by outcome.")
         .each("outcome", &["accepted", "refused"]),
@@ -224,6 +246,8 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_lines_blocked", By::Worker, Unit::Count, "Lines that send nothing now, by reason."),
     counter("clawkaka_line_blocked_total", By::Worker, "Times a line was blocked, by reason.")
         .each("why", &["token", "operator", "throttled"]),
+    gauge("clawkaka_token_expires_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When a line's access token ends, since 1970; infinite: never; 0: it is not valid."),
     gauge("clawkaka_clock_ahead_seconds", By::Worker, Unit::Seconds,
         "How far our clock is ahead of WhatsApp's, which counts whole seconds."),
     // Worker: the machine, and what is kept.
@@ -231,10 +255,22 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_disk_size_bytes", By::Worker, Unit::Bytes, "All there is of it."),
     gauge("clawkaka_disk_free_inodes", By::Worker, Unit::Count, "Free inodes where Docker keeps its data."),
     gauge("clawkaka_disk_size_inodes", By::Worker, Unit::Count, "All inodes of it; 0 where they are not counted."),
+    gauge("clawkaka_sandbox_disks_full", By::Worker, Unit::Count, "Sandboxes, asleep or awake, whose disk is full by 85 % or more."),
+    gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
+    gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
         .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
+    // Worker: backups.
+    gauge("clawkaka_backup_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When the last whole backup was begun, since 1970; without any, when the first was asked for."),
+    gauge("clawkaka_backup_every_seconds", By::Worker, Unit::Seconds, "How often there should be one; 0: never."),
+    gauge("clawkaka_backup_size_bytes", By::Worker, Unit::Bytes, "What the last whole backup added to the store."),
+    counter("clawkaka_backup_bytes_total", By::Worker, "Bytes of sandboxes' files that were read for backups."),
+    counter("clawkaka_backup_failures_total", By::Worker, "Backups, restores and erasures that failed, most to be tried again.")
+        .each("kind", &["all", "sandbox", "restore", "erase"]),
+    gauge("clawkaka_restores_waiting", By::Worker, Unit::Count, "Sandboxes that wait for their files to be put back."),
     gauge("clawkaka_tokens_used", By::Worker, Unit::Count, "Tokens of the last 24 hours, all people together."),
     // Broker.
     gauge("clawkaka_tokens_limit", By::Broker, Unit::Count, "Tokens that all people together may use in 24 hours."),

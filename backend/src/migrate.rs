@@ -11,8 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use sqlx::{
     Connection, PgConnection, PgPool,
-    migrate::{Migrate, MigrateError, Migrator},
+    migrate::{AppliedMigration, Migrate, MigrateError, Migrator},
 };
+
+use crate::backup::whole;
 
 /// Postgres' code for `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -100,15 +102,11 @@ async fn attempt_once(
 
 /// Refuses a database that lacks a migration this program was written for; one that has more will do.
 pub async fn require_current(db: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
-    let mut connection = db.acquire().await.context("connect to Postgres")?;
-    let applied = match connection
-        .list_applied_migrations(&migrator.table_name)
-        .await
-    {
-        Ok(applied) => applied,
-        Err(error) if code(&error).as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
-        Err(error) => return Err(error).context("read which migrations the database has"),
-    };
+    let applied = applied(db, migrator).await?;
+    ensure!(
+        !whole::is_unfinished(db).await?,
+        "a restore of this database was begun and has not ended: run `clawkaka restore` again"
+    );
     let lacking: Vec<_> = migrator
         .iter()
         .filter(|known| !applied.iter().any(|one| one.version == known.version))
@@ -120,6 +118,29 @@ pub async fn require_current(db: &PgPool, migrator: &Migrator) -> anyhow::Result
         lacking.join(", ")
     );
     Ok(())
+}
+
+/// Whether this program's migrations made the tables there are: their names alone may be anybody's.
+pub async fn are_tables_ours(db: &PgPool, migrator: &Migrator) -> anyhow::Result<bool> {
+    let applied = applied(db, migrator).await?;
+    let first = migrator.iter().next();
+    Ok(first.is_some_and(|first| {
+        applied
+            .iter()
+            .any(|one| one.version == first.version && one.checksum == first.checksum)
+    }))
+}
+
+async fn applied(db: &PgPool, migrator: &Migrator) -> anyhow::Result<Vec<AppliedMigration>> {
+    let mut connection = db.acquire().await.context("connect to Postgres")?;
+    match connection
+        .list_applied_migrations(&migrator.table_name)
+        .await
+    {
+        Ok(applied) => Ok(applied),
+        Err(error) if code(&error).as_deref() == Some(UNDEFINED_TABLE) => Ok(Vec::new()),
+        Err(error) => Err(error).context("read which migrations the database has"),
+    }
 }
 
 /// The same migrations, on a database that may have newer ones.

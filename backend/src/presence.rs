@@ -52,6 +52,14 @@ pub async fn keep(db: PgPool, shutdown: Shutdown) {
     }
 }
 
+/// Whether some `web` process is alive, or was within the last seconds.
+pub async fn is_live(db: impl PgExecutor<'_>) -> anyhow::Result<bool> {
+    let live = sqlx::query_scalar!(
+        r#"select exists (select from presence where role = 'web' and until > now()) as "live!""#
+    );
+    live.fetch_one(db).await.context("read the presence of web")
+}
+
 /// The latest stretch; `None` before the first `web` process.
 pub async fn stretch(db: impl PgExecutor<'_>) -> anyhow::Result<Option<Stretch>> {
     sqlx::query_as!(

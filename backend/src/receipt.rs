@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::{
-    id::{LineId, OutboxId},
+    id::{LineId, OutboxId, TenantId},
     line,
     outbox::{
         Post, State,
@@ -119,6 +119,19 @@ pub async fn forget(
     .execute(db)
     .await
     .context("delete old receipts")?;
+    Ok(deleted.rows_affected())
+}
+
+/// Deletes what WhatsApp said of messages to a person who is erased; while these still have rows.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from receipt r using outbox o
+         where o.tenant_id = $1 and (r.outbox_id = o.id or r.wamid = o.wamid)",
+        tenant as TenantId,
+    )
+    .execute(db)
+    .await
+    .context("delete a person's receipts")?;
     Ok(deleted.rows_affected())
 }
 

@@ -109,6 +109,17 @@ pub async fn advance(
     Ok(advanced.rows_affected() == 1)
 }
 
+/// Deletes what a person who is erased was to be reminded of.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from reminder where tenant_id = $1",
+        tenant as TenantId
+    )
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;

@@ -17,8 +17,10 @@ pub mod logs;
 pub mod model;
 pub mod place;
 pub mod postgres;
+pub mod processes;
 pub mod product;
 pub mod server;
+pub mod soak;
 pub mod whatsapp;
 
 use std::time::Duration;

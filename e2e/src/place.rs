@@ -142,6 +142,11 @@ fn is_of_the_dead(deployment: &str) -> bool {
         .is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
 }
 
+/// An image that a benchmark makes for itself.
+pub fn image_of(deployment: &str) -> String {
+    format!("{deployment}:cells")
+}
+
 /// Removes everything of a deployment: containers before walls, so that nothing runs without them.
 /// Its processes ended with the test process.
 pub fn remove(deployment: &str) {
@@ -158,6 +163,12 @@ pub fn remove(deployment: &str) {
         "docker",
         &["volume", "rm", "-f", &format!("{deployment}-certificates")],
     );
-    // It need not be there any more.
+    // What a benchmark had OpenClaw's own fleet make, which knows nothing of labels of ours.
+    let cell = format!("openclaw-cell-{deployment}");
+    try_now("docker", &["rm", "-f", "-v", &cell]);
+    try_now("docker", &["network", "rm", &format!("{cell}-net")]);
+    try_now("docker", &["rmi", "-f", &image_of(deployment)]);
+    // They need not be there any more.
+    let _ = fs::remove_dir_all(format!("/var/lib/clawkaka-disks/{deployment}"));
     let _ = fs::remove_dir_all(std::env::temp_dir().join(deployment));
 }

@@ -154,6 +154,21 @@ impl Postgres {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Drops the product's database and makes an empty one, as on a new machine.
+    pub async fn drop_and_make_again(&self) -> anyhow::Result<()> {
+        let mut superuser = PgConnection::connect_with(&self.superuser).await?;
+        for statement in [
+            format!("drop database {PRODUCT} with (force)"),
+            format!("create database {PRODUCT} owner {PRODUCT}"),
+        ] {
+            let done = sqlx::query(AssertSqlSafe(statement))
+                .execute(&mut superuser)
+                .await;
+            done.context("make the product's database anew")?;
+        }
+        Ok(())
+    }
+
     /// The whole database as SQL.
     pub async fn dump(&self) -> anyhow::Result<Vec<u8>> {
         let mut dump = Command::new(binary("pg_dump")?);

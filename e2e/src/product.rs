@@ -57,7 +57,7 @@ pub struct Product {
     /// When a story kept something away that everything needs.
     pub outages: Vec<Range<DateTime<Utc>>>,
     settings: Vec<(String, String)>,
-    process: Option<Child>,
+    pub(crate) process: Option<Child>,
     /// Whether the story ended well; if not, whoever reads of it needs the log.
     finished: bool,
     /// Held up for as long as the product runs.
@@ -245,8 +245,6 @@ impl Product {
         self.simulators.start_control(0).await
     }
 
-    // What stories look at.
-
     /// Waits until nothing is left to do: every message routed, every turn over, every answer sent.
     pub async fn settled(&self) -> anyhow::Result<()> {
         let open = "select (select count(*) from inbox where done_at is null)
@@ -292,11 +290,8 @@ impl Product {
 
     /// Every text, name, number and secret of this story.
     pub fn private(&self) -> Vec<String> {
-        let mut private: Vec<_> = self
-            .secrets
-            .iter()
-            .map(|(_, secret)| secret.clone())
-            .collect();
+        let secrets = self.secrets.iter().map(|(_, secret)| secret.clone());
+        let mut private: Vec<_> = secrets.collect();
         private.push(self.postgres.password().to_owned());
         private.extend(self.personal());
         private
@@ -348,8 +343,8 @@ const WALLS: &str = "../infra/firewall/walls.sh";
 
 /// Waits are short and limits wide, unless a story says otherwise.
 fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)> {
-    let image = std::env::var("SANDBOX_IMAGE");
-    let image = image.unwrap_or_else(|_| "clawkaka-sandbox:dev".to_owned());
+    let image = std::env::var("SANDBOX_IMAGE").unwrap_or("clawkaka-sandbox:dev".to_owned());
+    let disks = format!("{}/disks", place.folder.display());
     let whatsapp = &simulators.whatsapp;
     let settings = [
         ("CLAWKAKA_DEPLOYMENT", place.deployment.clone()),
@@ -357,6 +352,8 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         ("SANDBOX_SUBNET", place.subnet.clone()),
         ("SANDBOX_UID_BASE", place.uid_base.to_string()),
         ("SANDBOX_IMAGE", image),
+        ("SANDBOX_POOL_SIZE", "0".to_owned()),
+        ("SANDBOX_DISK_FOLDER", disks),
         ("LOG_FORMAT", "json".to_owned()),
         ("WHATSAPP_API_BASE_URL", whatsapp.url()),
         (

@@ -23,6 +23,7 @@ async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result
     product.exactly_one_answer(&stranger, &first)?;
 
     the_container_is_theirs_and_holds_the_conversation(&product, &first).await?;
+    the_agent_knows_who_writes(&product, &stranger)?;
     the_wait_was_announced_once_if_it_was_long(&product, &stranger)?;
     reading_and_typing_were_shown_and_have_ended(&product, &stranger)?;
     what_looks_like_a_command_is_plain_text(&product, &stranger, &first).await?;
@@ -41,6 +42,16 @@ async fn the_container_is_theirs_and_holds_the_conversation(
         .exec(&sandboxes[0].id, &["grep", "-rl", mark, "/state"])
         .await?;
     anyhow::ensure!(!found.is_empty(), "the agent does not remember {mark}");
+    Ok(())
+}
+
+fn the_agent_knows_who_writes(product: &Product, person: &Person) -> anyhow::Result<()> {
+    let requests = product.model.requests();
+    let first = requests.first().context("the model was not asked")?;
+    let told = first.body.to_string();
+    let name = person.name.as_ref().context("they have no name")?;
+    anyhow::ensure!(told.contains(name), "the name is not in {told}");
+    anyhow::ensure!(told.contains("Time zone: UTC"), "the zone is not in {told}");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chrono::{TimeDelta, Utc};
 use e2e::{
     Product, alone,
     crowd::{mark, person},
@@ -78,6 +79,11 @@ async fn an_operator_sees_who_waits_and_is_told_what_breaks() -> anyhow::Result<
     product.whatsapp.clear_program();
     product.stop().await?;
     prometheus.fires(&product, "WorkerDown").await?;
+    // The new token is one that ends in three days: it works, and somebody is told in time.
+    let in_three_days = (Utc::now() + TimeDelta::days(3)).timestamp();
+    product
+        .whatsapp
+        .change_account(|account| account.token_expires_at = in_three_days);
     product.start_again().await?;
     product.exactly_one_each(&[anna], &[waits]).await?;
     let gone = [
@@ -92,6 +98,7 @@ async fn an_operator_sees_who_waits_and_is_told_what_breaks() -> anyhow::Result<
             Ok(gone.iter().all(|name| !alarmed.contains_key(*name)))
         })
         .await?;
+    prometheus.fires(&product, "TokenExpiresSoon").await?;
     product
         .finish(&["walls have fallen", "the access token was refused"])
         .await

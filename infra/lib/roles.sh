@@ -37,6 +37,8 @@ write_secrets() {
   write_secret access-token "$(value_of WHATSAPP_ACCESS_TOKEN)"
   write_secret model-key "$(value_of LLM_API_KEY)"
   write_secret master-key "$(value_of CLAWKAKA_MASTER_KEY)"
+  write_secret backup-key "$(value_of AWS_SECRET_ACCESS_KEY)"
+  write_secret backup-session "$(value_of AWS_SESSION_TOKEN)"
 }
 
 # What can be derived is derived where the product's own program is.
@@ -88,6 +90,16 @@ mark_of() {
   done | cat - "$STATE/secrets/master-key" | sha256sum | cut -c 1-16
 }
 
+# The folder that the worker writes backups to, made if need be; an empty one when they go elsewhere or nowhere. The
+# worker is root without root's powers there, so the folder is root's.
+backup_folder() {
+  local folder
+  folder=$(value_of BACKUP_TO)
+  [[ $folder == /* ]] || folder=$STATE/compose/no-backups
+  (umask 077 && mkdir -p "$folder")
+  echo "$folder"
+}
+
 write_variables() {
   local secrets=$STATE/secrets infra=$ROOT/infra
   {
@@ -105,12 +117,13 @@ write_variables() {
     echo "WEB_A_METRICS_PORT=$WEB_A_METRICS_PORT"
     echo "WEB_B_METRICS_PORT=$WEB_B_METRICS_PORT"
     echo "CLAWKAKA_IMAGE=$CLAWKAKA_IMAGE"
+    echo "BACKUP_FOLDER=$(backup_folder)"
     echo "POSTGRES_IMAGE=$POSTGRES_IMAGE"
     echo "CADDY_IMAGE=$CADDY_IMAGE"
     echo "POSTGRES_SETTINGS=$(mark_of "$infra"/postgres/*)"
     echo "CADDY_SETTINGS=$(mark_of "$infra/Caddyfile")"
     echo "WEB_SETTINGS=$(mark_of "$secrets"/{database-url,sealing-key,app-secret,verification-token})"
     echo "BROKER_SETTINGS=$(mark_of "$secrets"/{database-url,model-key})"
-    echo "WORKER_SETTINGS=$(mark_of "$secrets"/{database-url,master-key,access-token})"
+    echo "WORKER_SETTINGS=$(mark_of "$secrets"/{database-url,master-key,access-token,backup-key,backup-session})"
   } >"$STATE/compose/variables.env"
 }

@@ -133,6 +133,17 @@ pub async fn tokens_in_a_day(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sql
     .await
 }
 
+/// What an erased person's calls cost stays, as nobody's.
+pub async fn erase(db: impl PgExecutor<'_>, tenant: TenantId) -> sqlx::Result<u64> {
+    let emptied = sqlx::query!(
+        "update usage set tenant_id = null where tenant_id = $1",
+        tenant as TenantId
+    )
+    .execute(db)
+    .await?;
+    Ok(emptied.rows_affected())
+}
+
 /// Deletes some calls that began before then.
 pub async fn forget(
     db: impl PgExecutor<'_>,

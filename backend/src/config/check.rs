@@ -6,11 +6,17 @@ use std::{net::Ipv4Addr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Dur
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Keys, LogFormat, Roles};
-use crate::seal::{MasterKey, SealingKey};
+use super::{Backup, Keys, LogFormat, Raw, Roles};
+use crate::{
+    backup::store::{Place, S3},
+    seal::{MasterKey, SealingKey},
+};
 
 /// The longest duration a setting may ask for.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// With less, what a file system keeps for itself and for an agent that has filled it is most of it.
+const MIN_DISK: i64 = 256 << 20;
 
 pub struct Check<'a> {
     problems: &'a mut Vec<String>,
@@ -177,6 +183,30 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// A sandbox's disk: a size in which OpenClaw fits, or none at all.
+    pub fn disk(&mut self, name: &str, value: &str) -> Option<i64> {
+        if value == "unlimited" {
+            return None;
+        }
+        let bytes = self.bytes(name, value);
+        if (2..MIN_DISK).contains(&bytes) {
+            self.note(name, "must be 256m or more, or unlimited");
+        }
+        Some(bytes)
+    }
+
+    /// A folder that Docker can hand into a container.
+    pub fn folder(&mut self, name: &str, value: &str) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        if !value.starts_with('/') || value.ends_with('/') || !value.chars().all(plain) {
+            self.note(
+                name,
+                "must be a whole path of letters, digits and ._-, without / at its end",
+            );
+        }
+        value.to_owned()
+    }
+
     pub fn duration(&mut self, name: &str, value: &str) -> Duration {
         match humantime::parse_duration(value) {
             Ok(duration) if duration <= MAX_DURATION => duration,
@@ -234,6 +264,57 @@ impl<'a> Check<'a> {
             self.note(name, "must be an IPv4 address, for example 127.0.0.1");
             Ipv4Addr::LOCALHOST
         })
+    }
+
+    /// None: not set, or bad and noted.
+    pub fn backup(&mut self, raw: &Raw) -> Option<Backup> {
+        let every = self.interval("BACKUP_EVERY", &raw.backup_every);
+        let keep = self.number("BACKUP_KEEP", &raw.backup_keep, 1..=10_000) as usize;
+        let to = raw
+            .backup_to
+            .as_deref()
+            .filter(|to| !to.trim().is_empty())?;
+        let to = match to.strip_prefix("s3://") {
+            Some(bucket) => Place::S3(self.s3(bucket, raw)),
+            None if to.starts_with('/') => Place::Folder(to.into()),
+            None => {
+                self.note(
+                    "BACKUP_TO",
+                    "write a folder from / on, or s3://bucket/prefix",
+                );
+                return None;
+            }
+        };
+        Some(Backup { to, every, keep })
+    }
+
+    fn s3(&mut self, place: &str, raw: &Raw) -> S3 {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
+            self.note("BACKUP_TO", "names no bucket: s3://bucket/prefix");
+        }
+        let endpoint = raw
+            .aws_endpoint_url
+            .as_deref()
+            .filter(|url| !url.is_empty());
+        // An empty file of a secret is none.
+        let set = |value: &Option<String>| value.clone().unwrap_or_default();
+        let secret = |value: &Option<String>| SecretString::from(set(value));
+        if set(&raw.aws_access_key_id).is_empty() != set(&raw.aws_secret_access_key).is_empty() {
+            self.note(
+                "AWS_SECRET_ACCESS_KEY",
+                "belongs to AWS_ACCESS_KEY_ID: set both or none",
+            );
+        }
+        S3 {
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            endpoint: endpoint.map(|url| self.url("AWS_ENDPOINT_URL", url)),
+            region: raw.aws_region.clone(),
+            access_key_id: secret(&raw.aws_access_key_id),
+            secret_access_key: secret(&raw.aws_secret_access_key),
+            session_token: secret(&raw.aws_session_token),
+        }
     }
 
     pub fn log_format(&mut self, value: &str) -> LogFormat {

@@ -95,6 +95,16 @@ pub struct Raw {
     /// CPUs one sandbox may use at most.
     #[arg(long, env = "SANDBOX_CPUS", default_value = "2")]
     pub sandbox_cpus: String,
+    /// worker: what a sandbox may keep on its disk. `unlimited`: then one can fill the disk of all.
+    #[arg(long, env = "SANDBOX_DISK", default_value = "1g")]
+    pub sandbox_disk: String,
+    /// worker: the folder on the Docker host for the files in which sandboxes' disks lie; best on another disk than Postgres.
+    #[arg(
+        long,
+        env = "SANDBOX_DISK_FOLDER",
+        default_value = "/var/lib/clawkaka-disks"
+    )]
+    pub sandbox_disk_folder: String,
     /// A stronger OCI runtime, as Docker knows it by name (for example runsc).
     #[arg(long, env = "SANDBOX_RUNTIME")]
     pub sandbox_runtime: Option<String>,
@@ -104,6 +114,18 @@ pub struct Raw {
     /// Sandbox slot N runs as uid SANDBOX_UID_BASE + N; nothing else on this machine may use them.
     #[arg(long, env = "SANDBOX_UID_BASE", default_value = "200000")]
     pub sandbox_uid_base: String,
+    /// worker: how many sandboxes may be awake at a time; what is beyond waits. Unset: one for each 900 MiB of this machine's memory.
+    #[arg(long, env = "SANDBOX_CAPACITY")]
+    pub sandbox_capacity: Option<String>,
+    /// worker: how many of those wait, booted, for somebody new.
+    #[arg(long, env = "SANDBOX_POOL_SIZE", default_value = "1")]
+    pub sandbox_pool_size: String,
+    /// worker: after so long without a message a sandbox is paused; it wakes in an instant.
+    #[arg(long, env = "SANDBOX_PAUSE_AFTER", default_value = "5m")]
+    pub sandbox_pause_after: String,
+    /// worker: after so long it is stopped and costs nothing; it wakes in seconds.
+    #[arg(long, env = "SANDBOX_STOP_AFTER", default_value = "30m")]
+    pub sandbox_stop_after: String,
     /// The Docker engine.
     #[arg(
         long,
@@ -153,6 +175,29 @@ pub struct Raw {
     /// worker: how long messages are kept once they are done with, sealed; at least a day.
     #[arg(long, env = "RETENTION", default_value = "7d")]
     pub retention: String,
+
+    /// worker: where backups go: a folder (`/var/backups/clawkaka`) or `s3://bucket/prefix`; empty: nothing is backed
+    /// up. Each deployment needs a place of its own.
+    #[arg(long, env = "BACKUP_TO")]
+    pub backup_to: Option<String>,
+    /// How often everything that changed is backed up; 0s: only when `clawkaka backup` asks for it.
+    #[arg(long, env = "BACKUP_EVERY", default_value = "24h")]
+    pub backup_every: String,
+    /// How many backups are kept: of the tables, and of each sandbox.
+    #[arg(long, env = "BACKUP_KEEP", default_value = "7")]
+    pub backup_keep: String,
+    /// For `s3://`: the key's id; without one, what the machine's cloud gives it.
+    #[arg(long, env = "AWS_ACCESS_KEY_ID")]
+    pub aws_access_key_id: Option<String>,
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub aws_secret_access_key: Option<String>,
+    #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
+    pub aws_session_token: Option<String>,
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    pub aws_region: String,
+    /// For a store that is not Amazon's, for example `https://s3.example.org`.
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    pub aws_endpoint_url: Option<String>,
 }
 
 /// Reads `NAME_FILE` for every setting that has a name. What it returns belongs behind the

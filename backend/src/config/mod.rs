@@ -8,7 +8,10 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::seal::{MasterKey, SealingKey};
+use crate::{
+    backup::store,
+    seal::{MasterKey, SealingKey},
+};
 use check::Check;
 pub use env::Raw;
 
@@ -28,6 +31,17 @@ pub struct Config {
     pub sandbox: Sandbox,
     pub limits: Limits,
     pub timing: Timing,
+    /// None: nothing is backed up.
+    pub backup: Option<Backup>,
+}
+
+/// Backups: where to, how often, how many.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    pub to: store::Place,
+    /// Zero: only when somebody asks.
+    pub every: Duration,
+    pub keep: usize,
 }
 
 /// What this process does.
@@ -95,10 +109,17 @@ pub struct Sandbox {
     /// Bytes.
     pub memory: i64,
     pub cpus: f64,
+    /// Bytes; `None`: without a limit.
+    pub disk: Option<i64>,
+    pub disk_folder: String,
     pub runtime: Option<String>,
     /// First address of the /16; the bridge has the one after it.
     pub subnet: Ipv4Addr,
     pub uid_base: u32,
+    /// How many may be awake at a time; `None`: as many as the machine's memory holds.
+    pub capacity: Option<usize>,
+    /// How many of those wait for somebody new.
+    pub pool_size: usize,
     pub docker_host: String,
 }
 
@@ -120,6 +141,9 @@ pub struct Timing {
     pub heartbeat_every: Duration,
     /// Of new people.
     pub time_zone: chrono_tz::Tz,
+    /// Without a message a sandbox sleeps lightly, and then deeply.
+    pub sandbox_pause_after: Duration,
+    pub sandbox_stop_after: Duration,
     pub turn_deadline: Duration,
     pub turn_idle: Duration,
     pub send_unknown_wait: Duration,
@@ -130,10 +154,26 @@ pub struct Timing {
 impl Config {
     /// Checks every setting; the error names every bad one and says what to do.
     pub fn check(raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
+        let roles = Check::new(&mut problems).roles(&raw.roles);
+        Self::check_for(roles, raw, problems)
+    }
+
+    /// For commands that look at tables and Docker: they play no role, so that no secret is needed.
+    pub fn without_roles(raw: Raw, problems: Vec<String>) -> anyhow::Result<Self> {
+        let none = Roles {
+            web: false,
+            worker: false,
+            broker: false,
+        };
+        Self::check_for(none, raw, problems)
+    }
+
+    fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
         let mut check = Check::new(&mut problems);
-        let roles = check.roles(&raw.roles);
         let port = check.number("PORT", &raw.port, 1..=65_000);
+        let backup = roles.worker.then(|| check.backup(&raw)).flatten();
         let config = Self {
+            backup,
             roles,
             deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
             database_url: check.database_url(raw.database_url),
@@ -180,6 +220,8 @@ impl Config {
                 image: check.text("SANDBOX_IMAGE", raw.sandbox_image, roles.worker),
                 memory: check.bytes("SANDBOX_MEMORY", &raw.sandbox_memory),
                 cpus: check.cpus("SANDBOX_CPUS", &raw.sandbox_cpus),
+                disk: check.disk("SANDBOX_DISK", &raw.sandbox_disk),
+                disk_folder: check.folder("SANDBOX_DISK_FOLDER", &raw.sandbox_disk_folder),
                 runtime: raw.sandbox_runtime.filter(|name| !name.is_empty()),
                 subnet: check.subnet("SANDBOX_SUBNET", &raw.sandbox_subnet),
                 uid_base: check.number(
@@ -187,6 +229,12 @@ impl Config {
                     &raw.sandbox_uid_base,
                     10_000..=2_000_000_000,
                 ) as u32,
+                capacity: raw
+                    .sandbox_capacity
+                    .filter(|text| !text.is_empty())
+                    .map(|text| check.number("SANDBOX_CAPACITY", &text, 1..=10_000) as usize),
+                pool_size: check.number("SANDBOX_POOL_SIZE", &raw.sandbox_pool_size, 0..=1_000)
+                    as usize,
                 docker_host: raw.docker_host,
             },
             limits: Limits {
@@ -205,6 +253,9 @@ impl Config {
             timing: Timing {
                 heartbeat_every: check.interval("HEARTBEAT_EVERY", &raw.heartbeat_every),
                 time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
+                sandbox_pause_after: check
+                    .duration("SANDBOX_PAUSE_AFTER", &raw.sandbox_pause_after),
+                sandbox_stop_after: check.duration("SANDBOX_STOP_AFTER", &raw.sandbox_stop_after),
                 turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
                 turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
                 send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
@@ -251,6 +302,13 @@ pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>,
         Keys::Master(key) => Ok(key),
         _ => unreachable!("a missing key is a problem noted above"),
     }
+}
+
+/// What commands need that ask for backups or look at them.
+pub fn backup(raw: &Raw, mut problems: Vec<String>) -> Result<Option<Backup>, BadSettings> {
+    let backup = Check::new(&mut problems).backup(raw);
+    BadSettings::none(problems)?;
+    Ok(backup)
 }
 
 impl Sandbox {

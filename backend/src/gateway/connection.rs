@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     dial::Socket,
-    protocol::{self, Chat, Frame, Hello, Rejection, Request, Subscribe},
+    hello::Hello,
+    protocol::{self, Chat, Frame, Rejection, Request, Subscribe},
     transcript::{self, Row},
 };
 use crate::lifecycle::Shutdown;
@@ -73,6 +74,8 @@ pub struct Connection {
     events: broadcast::Sender<Event>,
     /// The one session whose rows are told to us.
     listens_to: Arc<Mutex<Option<String>>>,
+    /// Its container is paused, so that it says nothing.
+    frozen: Arc<AtomicBool>,
     closed: CancellationToken,
 }
 
@@ -87,7 +90,9 @@ impl Connection {
         let (questions, incoming) = mpsc::channel(MAX_REQUESTS);
         let (events, _) = broadcast::channel(EVENTS);
         let closed = CancellationToken::new();
+        let frozen = Arc::new(AtomicBool::new(false));
         let task = Task {
+            frozen: frozen.clone(),
             socket,
             waiting: HashMap::new(),
             events: events.clone(),
@@ -105,6 +110,7 @@ impl Connection {
             questions,
             events,
             listens_to: Arc::default(),
+            frozen,
             closed,
         }
     }
@@ -154,6 +160,11 @@ impl Connection {
         self.events.subscribe()
     }
 
+    /// A paused gateway's silence does not end the socket; any other's does.
+    pub fn expect_silence(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Relaxed);
+    }
+
     /// Ends the socket; requests under way are lost.
     pub fn close(&self) {
         self.closed.cancel();
@@ -171,6 +182,7 @@ impl Connection {
 
 struct Task {
     socket: Socket,
+    frozen: Arc<AtomicBool>,
     waiting: HashMap<u64, oneshot::Sender<Answer>>,
     events: broadcast::Sender<Event>,
     max_silence: Duration,
@@ -189,7 +201,10 @@ impl Task {
         loop {
             tokio::select! {
                 () = closed.cancelled() => break,
-                () = sleep_until(silent_at) => break,
+                () = sleep_until(silent_at) => match self.frozen.load(Ordering::Relaxed) {
+                    true => silent_at = Instant::now() + self.max_silence,
+                    false => break,
+                },
                 // Turns that still run keep their connection while the process stops; nobody else does.
                 () = sleep(STOP_LOOK), if shutdown.is_stopping() => {
                     if incoming.sender_strong_count() <= 1 {

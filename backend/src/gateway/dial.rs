@@ -19,7 +19,8 @@ use tokio_tungstenite::{
 
 use super::{
     device::Device,
-    protocol::{self, Connect, Frame, Hello, Rejection, Request, SCOPES},
+    hello::{self, Hello},
+    protocol::{self, Connect, Frame, Rejection, Request, SCOPES},
 };
 
 use crate::sandbox::Endpoint;
@@ -115,7 +116,7 @@ async fn knock(
         Ok(None) => return Err(DialError::Unreachable("it hung up")),
         Err(_) => return Err(DialError::Unreachable("it keeps us waiting")),
     };
-    let hello = protocol::hello(&payload).ok_or(DialError::Unreachable("no hello-ok"))?;
+    let hello = hello::read_hello(&payload).ok_or(DialError::Unreachable("no hello-ok"))?;
     if SCOPES
         .iter()
         .all(|scope| hello.scopes.iter().any(|granted| granted == scope))

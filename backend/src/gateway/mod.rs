@@ -9,9 +9,12 @@ pub mod ask;
 pub mod connection;
 pub mod device;
 pub mod dial;
+pub mod end;
+mod hello;
 mod next;
 pub mod protocol;
 mod reader;
+pub mod suspend;
 pub mod transcript;
 mod wire;
 
@@ -24,12 +27,21 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep_until},
 };
 
-use crate::{id::SandboxId, lifecycle::Shutdown, sandbox::Endpoint, seal::MasterKey};
+use crate::{
+    id::SandboxId,
+    lifecycle::Shutdown,
+    sandbox::{
+        Endpoint,
+        sleep::{Gateway, IsNeeded},
+    },
+    seal::MasterKey,
+};
 use connection::Connection;
 use device::Device;
 use dial::{DialError, Patience, dial};
@@ -72,6 +84,25 @@ impl Held {
         self.container_id == endpoint.container_id
             && self.started_at == endpoint.started_at
             && !self.connection.is_closed()
+    }
+}
+
+impl Gateway for Gateways {
+    fn meet<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, anyhow::Result<()>> {
+        async move { Ok(self.connection(endpoint).await.map(drop)?) }.boxed()
+    }
+
+    fn suspend<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        patience: Duration,
+        is_needed: IsNeeded<'a>,
+    ) -> BoxFuture<'a, anyhow::Result<bool>> {
+        self.suspend_by(endpoint, patience, is_needed).boxed()
+    }
+
+    fn resume<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, anyhow::Result<()>> {
+        self.resume_now(endpoint).boxed()
     }
 }
 
@@ -129,6 +160,12 @@ impl Gateways {
         let (news, sandbox) = (self.news.clone(), endpoint.sandbox);
         let tell = move || drop(news.send(sandbox));
         let connection = Connection::start(socket, &hello, &self.shutdown, tell.clone());
+        if hello.is_suspended {
+            // By us, before we died: it takes on nothing until somebody says so.
+            suspend::resume(&connection)
+                .await
+                .map_err(|_| DialError::Unreachable("it does not wake up"))?;
+        }
         *slot = Slot {
             held: Some(Held {
                 container_id: endpoint.container_id.clone(),
@@ -139,6 +176,25 @@ impl Gateways {
         };
         tell();
         Ok(connection)
+    }
+
+    /// Held over a pause: the sockets of a frozen gateway live on.
+    async fn suspend_by(
+        &self,
+        endpoint: &Endpoint,
+        patience: Duration,
+        is_needed: IsNeeded<'_>,
+    ) -> anyhow::Result<bool> {
+        let connection = self.connection(endpoint).await?;
+        let rests = suspend::suspend(&connection, patience, is_needed).await?;
+        connection.expect_silence(rests);
+        Ok(rests)
+    }
+
+    async fn resume_now(&self, endpoint: &Endpoint) -> anyhow::Result<()> {
+        let connection = self.connection(endpoint).await?;
+        connection.expect_silence(false);
+        Ok(suspend::resume(&connection).await?)
     }
 
     /// The container is gone: whoever waits for an answer from it hears so at once.

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{
     device::{self, Device},
+    suspend::Suspension,
     wire::{lenient, read, short, word},
 };
 
@@ -24,8 +25,6 @@ pub const MAX_FIRST_FRAME_BYTES: usize = 64 << 10;
 const HISTORY_TEXT_CHARS: u32 = 20_000;
 /// Rows of a first read or after a reset.
 pub const TAIL_ROWS: u32 = 200;
-/// `tickIntervalMs` is the sandbox's word; outside of this it would make the watch useless.
-const TICKS: (u64, u64) = (1_000, 60_000);
 
 /// What we ask for. `operator.admin` because OpenClaw refuses `suppressCommandInterpretation`
 /// without it, and without that flag a person's "/new" or "stop" would be a command.
@@ -41,6 +40,8 @@ pub enum Request<'a> {
     Subscribe(Subscribe<'a>),
     Abort(Abort<'a>),
     Delete(Delete<'a>),
+    Suspension(Suspension<'a>),
+    SetFile(SetFile<'a>),
 }
 
 impl Request<'_> {
@@ -52,6 +53,8 @@ impl Request<'_> {
             Self::Subscribe(_) => "sessions.messages.subscribe",
             Self::Abort(_) => "sessions.abort",
             Self::Delete(_) => "sessions.delete",
+            Self::Suspension(suspension) => suspension.method(),
+            Self::SetFile(_) => "agents.files.set",
         }
     }
 
@@ -213,6 +216,25 @@ pub struct Delete<'a> {
     pub delete_transcript: bool,
 }
 
+/// Writes one of the files that an agent sees in every conversation.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetFile<'a> {
+    agent_id: &'static str,
+    name: &'a str,
+    content: &'a str,
+}
+
+impl<'a> SetFile<'a> {
+    pub fn new(name: &'a str, content: &'a str) -> Self {
+        Self {
+            agent_id: "main",
+            name,
+            content,
+        }
+    }
+}
+
 /// What a gateway said, as far as we care.
 #[derive(Debug)]
 pub enum Frame {
@@ -250,13 +272,6 @@ pub struct Chat {
     pub run: String,
     /// The run ended: `final`, `error` or `aborted`. What that means stands in the transcript.
     pub ended: bool,
-}
-
-/// `hello-ok`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Hello {
-    pub scopes: Vec<String>,
-    pub tick: Duration,
 }
 
 #[derive(Deserialize)]
@@ -365,30 +380,4 @@ fn event(envelope: &Envelope<'_>) -> Option<Frame> {
 /// OpenClaw's name for a session is longer than ours.
 fn session(key: &str) -> Option<String> {
     word(key.strip_prefix("agent:main:").unwrap_or(key))
-}
-
-/// Reads `hello-ok`; a missing tick interval is OpenClaw's default.
-pub fn hello(payload: &RawValue) -> Option<Hello> {
-    #[derive(Deserialize)]
-    struct Wire {
-        auth: Granted,
-        #[serde(default, deserialize_with = "lenient")]
-        policy: Policy,
-    }
-    #[derive(Deserialize)]
-    struct Granted {
-        scopes: Vec<String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Policy {
-        #[serde(default, deserialize_with = "lenient")]
-        tick_interval_ms: Option<u64>,
-    }
-    let wire: Wire = read(Some(payload))?;
-    let tick = wire.policy.tick_interval_ms.unwrap_or(30_000);
-    Some(Hello {
-        scopes: wire.auth.scopes,
-        tick: Duration::from_millis(tick.clamp(TICKS.0, TICKS.1)),
-    })
 }

@@ -5,6 +5,7 @@
 
 pub mod figures;
 pub mod forget;
+pub mod leave;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};

@@ -42,13 +42,15 @@ impl From<Refusal> for Answer {
     }
 }
 
-/// A reader that went away (`| head`) is no error of ours.
+/// A reader that went away (`| head`) is no error of ours. Without text, all has been said already.
 pub fn print(answer: &Answer, as_json: bool) {
     let text = match as_json {
         true => serde_json::to_string_pretty(&answer.json).unwrap_or_default(),
         false => answer.text.trim_end().to_owned(),
     };
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if !text.is_empty() {
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
 }
 
 /// Columns under their heads, each as wide as it must be.

@@ -1,16 +1,24 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
-//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`).
+//! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
+//! (`sandbox`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
-//! with stable names, and leaves the work to the running worker: it changes tables, nothing else.
-//! What changes anything writes a row of the table `event` in the same transaction. No text, name or
-//! number of a person is shown, but by `tenant show --reveal`.
+//! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
+//! `nuke` is otherwise, which works while none runs. What changes anything writes a row of the table
+//! `event` in the same transaction. No text, name or number of a person is shown, but by
+//! `tenant show --reveal`.
 
 mod actor;
 pub mod answer;
+mod backup;
+mod confirm;
 mod doctor;
 mod event;
 mod freeze;
+mod nuke;
+mod progress;
+mod restore;
+mod sandbox;
 mod settings;
 mod tenant;
 mod trace;
@@ -33,9 +41,18 @@ pub enum Command {
     Freeze(freeze::Options),
     /// Lets go out again what `freeze` has stopped.
     Unfreeze(freeze::Options),
-    /// The people: list, show, suspend, resume.
+    /// The people: list, show, suspend, resume, export, erase.
     #[command(subcommand)]
     Tenant(tenant::Command),
+    /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore, upgrade.
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
+    /// Backs up everything that changed, at BACKUP_TO.
+    Backup(backup::Options),
+    /// Brings a whole deployment back from its backups, into an empty database.
+    Restore(restore::Options),
+    /// Removes what the program made: sandboxes with all they remember, network, tables.
+    Nuke(nuke::Options),
 }
 
 /// Runs one command and prints its answer. `problems` are settings that could not be read.
@@ -56,6 +73,10 @@ impl Command {
             Self::Trace(options) => options.json,
             Self::Freeze(options) | Self::Unfreeze(options) => options.json,
             Self::Tenant(command) => command.wants_json(),
+            Self::Sandbox(command) => command.wants_json(),
+            Self::Nuke(options) => options.json,
+            Self::Backup(options) => options.json,
+            Self::Restore(options) => options.json,
         }
     }
 }
@@ -72,6 +93,10 @@ pub async fn answer(
         Command::Freeze(options) => freeze::freeze(options, problems, now).await,
         Command::Unfreeze(options) => freeze::unfreeze(options, problems, now).await,
         Command::Tenant(command) => tenant::run(command, problems, now).await,
+        Command::Sandbox(command) => sandbox::run(command, problems, now).await,
+        Command::Nuke(options) => nuke::run(options, problems).await,
+        Command::Backup(options) => backup::run(options, problems, now).await,
+        Command::Restore(options) => restore::run(options, problems, now).await,
     };
     answer.or_else(|error| Ok(Answer::from(error.downcast::<Refusal>()?)))
 }

@@ -4,9 +4,11 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
 use secrecy::SecretString;
 use sqlx::PgPool;
 
+use super::answer::Refusal;
 use crate::{
     app,
-    config::{self, Raw},
+    config::{self, Config, Raw},
+    sandbox::docker::Docker,
 };
 
 /// What stands below every command's help.
@@ -27,10 +29,31 @@ impl Settings {
         )?;
         connect(&url).await
     }
+
+    /// For commands that look at the tables and at Docker. No secret but the database's is needed.
+    pub fn config(self, problems: Vec<String>) -> anyhow::Result<Config> {
+        Config::without_roles(*self.0, problems)
+    }
 }
 
 async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
     app::connect(url).await
+}
+
+/// This deployment's Docker.
+pub async fn docker(config: &Config) -> Result<Docker, Refusal> {
+    let host = &config.sandbox.docker_host;
+    let (layout, shape) = (app::layout(config), app::shape(config));
+    let connected = Docker::connect(host, layout, shape, app::limit(config)).await;
+    connected.map_err(|error| no_docker(host, &error))
+}
+
+fn no_docker(host: &str, error: &anyhow::Error) -> Refusal {
+    Refusal {
+        code: "docker-unreachable",
+        what: format!("Docker is not reached at {host}: {error:#}."),
+        todo: "Start it (`systemctl start docker`), run this as root, or mend DOCKER_HOST.",
+    }
 }
 
 impl Args for Settings {

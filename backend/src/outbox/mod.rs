@@ -10,6 +10,7 @@
 pub mod claim;
 pub mod figures;
 pub mod forget;
+pub mod leave;
 pub mod overdue;
 pub mod result;
 pub mod verdict;

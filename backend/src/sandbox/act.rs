@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::{
-    Sandboxes, files,
-    plan::Step,
-    row::{self, Row},
+    Sandboxes, Seen, files,
+    plan::{Observed, Step},
+    row::{self, Intent, Row},
     runtime::Container,
     spec::Spec,
 };
@@ -25,6 +25,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 pub struct Task {
     pub sandbox: SandboxId,
     pub step: Step,
+    /// An operator wants it, whatever the sandbox still has to do.
+    pub ordered: bool,
     row: Option<Row>,
     container: Option<Container>,
     spec: Option<Spec>,
@@ -35,6 +37,7 @@ impl Task {
         Self {
             sandbox: row.id,
             step,
+            ordered: row.intent != Intent::Auto,
             row: Some(row),
             container,
             spec,
@@ -46,10 +49,29 @@ impl Task {
         Self {
             sandbox: container.sandbox,
             step,
+            ordered: true,
             row: None,
             container: Some(container),
             spec: None,
         }
+    }
+
+    /// Its container runs, as far as the pass saw.
+    pub fn runs(&self) -> bool {
+        let container = self.container.as_ref();
+        container.is_some_and(|container| container.observed == Observed::Running)
+    }
+
+    /// This run of its container.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let (row, container) = (self.row.as_ref()?, self.container.as_ref()?);
+        Some(Seen {
+            container_id: container.id.clone(),
+            started_at: container.started_at.clone(),
+            slot: row.slot,
+            epoch: row.epoch,
+            open: true,
+        })
     }
 }
 
@@ -101,9 +123,11 @@ impl Sandboxes {
             Step::Nothing => Ok(()),
             Step::Create => self.create(task).await,
             Step::Start => self.start(task, id()?).await,
-            Step::Stop => parts.runtime.stop(id()?).await,
+            Step::Stop => self.put_to_sleep(task, id()?).await,
+            Step::Suspend => self.lull(task, id()?).await,
+            Step::Meet => self.meet(task).await,
             Step::Pause => parts.runtime.pause(id()?).await,
-            Step::Unpause => parts.runtime.unpause(id()?).await,
+            Step::Unpause => self.wake_up(task, id()?).await,
             Step::Remove => parts.runtime.remove(id()?).await,
             Step::Bury => {
                 parts.runtime.remove_volume(task.sandbox).await?;
@@ -128,7 +152,7 @@ impl Sandboxes {
     }
 
     /// Counted before it is tried, so that a crash of ours at any line never makes a fast loop.
-    async fn start(&self, task: &Task, container: &str) -> anyhow::Result<()> {
+    pub(super) async fn start(&self, task: &Task, container: &str) -> anyhow::Result<()> {
         let parts = &self.0.parts;
         let row = task.row.as_ref().context("find the row of a step")?;
         let hash = task
@@ -165,7 +189,7 @@ impl Sandboxes {
         started
     }
 
-    fn ensure_lease(&self) -> anyhow::Result<()> {
+    pub(super) fn ensure_lease(&self) -> anyhow::Result<()> {
         ensure!(
             (self.0.parts.lease_held)(),
             "act for a sandbox: the worker's lease is lost"

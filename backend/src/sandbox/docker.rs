@@ -9,24 +9,29 @@ use anyhow::{Context, ensure};
 use bollard::{
     Docker as Engine, body_stream,
     errors::Error,
-    models::{ContainerInspectResponse, ContainerStateStatusEnum, VolumeCreateRequest},
+    models::{ContainerInspectResponse, ContainerStateStatusEnum},
     query_parameters::{
         CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder,
-        ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
+    disks::{Disks, Limit},
     files,
     layout::Layout,
     network,
     plan::Observed,
-    runtime::{Answer, Breach, Container, Runtime},
-    spec::{self, DEPLOYMENT_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec},
-    walls,
+    runtime::{Answer, Breach, Chunk, Container, Runtime, Space},
+    spec::{
+        self, DEPLOYMENT_LABEL, DISKS_LABEL, PROBE_LABEL, SANDBOX_LABEL, SPEC_LABEL, Shape, Spec,
+    },
+    volume, walls,
 };
 use crate::id::SandboxId;
 
@@ -46,11 +51,17 @@ pub struct Docker {
     pub engine: Engine,
     pub layout: Layout,
     pub shape: Shape,
+    pub disks: Disks,
 }
 
 impl Docker {
     /// Finds out what the engine speaks; it must be up.
-    pub async fn connect(host: &str, layout: Layout, shape: Shape) -> anyhow::Result<Self> {
+    pub async fn connect(
+        host: &str,
+        layout: Layout,
+        shape: Shape,
+        limit: Limit,
+    ) -> anyhow::Result<Self> {
         let engine = Engine::connect_with_host(host).context("connect to Docker")?;
         let engine = bounded(
             "ask Docker its version",
@@ -61,6 +72,7 @@ impl Docker {
             engine: engine.await?,
             layout,
             shape,
+            disks: Disks::new(limit),
         })
     }
 
@@ -80,7 +92,9 @@ impl Docker {
             .unwrap_or_default();
         ensure!(
             labels.get(DEPLOYMENT_LABEL) == Some(&self.layout.deployment)
-                && (labels.contains_key(SANDBOX_LABEL) || labels.contains_key(PROBE_LABEL)),
+                && [SANDBOX_LABEL, PROBE_LABEL, DISKS_LABEL]
+                    .iter()
+                    .any(|label| labels.contains_key(*label)),
             "container {id} is not this deployment's: left alone"
         );
         Ok(true)
@@ -114,6 +128,7 @@ impl Docker {
             name: found.name?.trim_start_matches('/').to_owned(),
             sandbox: SandboxId(labels.get(SANDBOX_LABEL)?.parse().ok()?),
             spec_hash: labels.get(SPEC_LABEL).cloned().unwrap_or_default(),
+            image: found.image.unwrap_or_default(),
             observed,
             started_at: state.started_at.filter(|_| runs).unwrap_or_default(),
             address: address.and_then(|address| address.parse().ok()),
@@ -131,32 +146,11 @@ impl Docker {
     }
 
     async fn create_container(&self, spec: &Spec) -> anyhow::Result<()> {
-        let volume = VolumeCreateRequest {
-            name: Some(spec.name.clone()),
-            labels: Some(HashMap::from([
-                (DEPLOYMENT_LABEL.to_owned(), self.layout.deployment.clone()),
-                (SANDBOX_LABEL.to_owned(), spec.sandbox.to_string()),
-            ])),
-            ..Default::default()
-        };
-        // Docker answers with the volume that exists, whoever made it.
-        let volume = bounded(
-            "make a volume",
-            CHANGE_TIMEOUT,
-            self.engine.create_volume(volume),
-        )
-        .await?;
-        ensure!(
-            volume.labels.get(SANDBOX_LABEL) == Some(&spec.sandbox.to_string()),
-            "volume {} is not ours: left alone",
-            spec.name
-        );
+        let body = volume::ensure(self, spec).await?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
             .build();
-        let call = self
-            .engine
-            .create_container(Some(options), spec.body.clone());
+        let call = self.engine.create_container(Some(options), body);
         match timed("create a container", CHANGE_TIMEOUT, call).await? {
             Ok(_) => Ok(()),
             // Made meanwhile: the next pass sees it.
@@ -183,20 +177,9 @@ impl Docker {
             .await
     }
 
-    fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
+    pub(super) fn filters(&self, labels: &[String]) -> HashMap<String, Vec<String>> {
         let ours = format!("{DEPLOYMENT_LABEL}={}", self.layout.deployment);
         HashMap::from([("label".to_owned(), [&[ours], labels].concat())])
-    }
-
-    async fn list_volumes(&self) -> anyhow::Result<Vec<SandboxId>> {
-        let options = ListVolumesOptionsBuilder::default()
-            .filters(&self.filters(&[SANDBOX_LABEL.to_owned()]))
-            .build();
-        let call = self.engine.list_volumes(Some(options));
-        let answer = bounded("list volumes", READ_TIMEOUT, call).await?;
-        let ids = answer.volumes.unwrap_or_default().into_iter();
-        let ids = ids.filter_map(|volume| volume.labels.get(SANDBOX_LABEL)?.parse().ok());
-        Ok(ids.map(SandboxId).collect())
     }
 
     /// The beginning of Docker's tar archive of a file: enough for `limit` bytes of it.
@@ -213,24 +196,6 @@ impl Docker {
             }
         }
         Ok(archive)
-    }
-
-    async fn remove_volume_if_ours(&self, sandbox: SandboxId) -> anyhow::Result<()> {
-        let name = self.layout.name(sandbox);
-        let call = found(self.engine.inspect_volume(&name));
-        let Some(volume) = bounded("inspect a volume", READ_TIMEOUT, call).await? else {
-            return Ok(());
-        };
-        ensure!(
-            volume.labels.get(DEPLOYMENT_LABEL) == Some(&self.layout.deployment),
-            "volume {name} is not this deployment's: left alone"
-        );
-        let call = found(self.engine.remove_volume(
-            &name,
-            None::<bollard::query_parameters::RemoveVolumeOptions>,
-        ));
-        bounded("remove a volume", CHANGE_TIMEOUT, call).await?;
-        Ok(())
     }
 }
 
@@ -272,7 +237,12 @@ impl Runtime for Docker {
         // As a stream, since the client writes whole bodies into its trace: here are tokens.
         let body = body_stream(stream::once(async { archive.into() }));
         let call = self.engine.upload_to_container(id, Some(options), body);
-        self.change("put files into a sandbox", id, call).boxed()
+        async move {
+            // Left open: it is started next.
+            volume::open(self, id).await?;
+            self.change("put files into a sandbox", id, call).await
+        }
+        .boxed()
     }
 
     fn read<'a>(&'a self, id: &'a str, path: &'a str, limit: usize) -> Answer<'a, Option<Vec<u8>>> {
@@ -288,7 +258,13 @@ impl Runtime for Docker {
         let call = self
             .engine
             .start_container(id, None::<bollard::query_parameters::StartContainerOptions>);
-        self.change("start a container", id, call).boxed()
+        async move {
+            let volume = volume::open(self, id).await?;
+            let started = self.change("start a container", id, call).await;
+            volume::close(self, volume).await;
+            started
+        }
+        .boxed()
     }
 
     fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
@@ -314,11 +290,38 @@ impl Runtime for Docker {
     }
 
     fn volumes(&self) -> Answer<'_, Vec<SandboxId>> {
-        self.list_volumes().boxed()
+        volume::list(self).boxed()
     }
 
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
-        self.remove_volume_if_ours(sandbox).boxed()
+        volume::remove(self, sandbox).boxed()
+    }
+
+    fn disk_is_full(&self, sandbox: SandboxId) -> Answer<'_, bool> {
+        volume::is_full(self, sandbox).boxed()
+    }
+
+    fn space<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Space>> {
+        volume::space(self, id).boxed()
+    }
+
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool> {
+        volume::files::read(self, sandbox, image, to).boxed()
+    }
+
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()> {
+        volume::files::fill(self, sandbox, image, uid, from).boxed()
     }
 
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>> {

@@ -1,7 +1,5 @@
 //! What the reconcile loop saw, as metrics.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -22,11 +20,12 @@ const STATES: [(Observed, &str); 7] = [
 
 /// How many containers are in which state; `missing` are those that somebody waits for and that do
 /// not exist yet.
-pub fn states<'a>(own: impl Iterator<Item = &'a Container>, wanted: &HashSet<SandboxId>) {
+pub fn states<'a>(
+    own: impl Iterator<Item = &'a Container>,
+    wanted: impl Iterator<Item = &'a SandboxId>,
+) {
     let own: Vec<_> = own.collect();
-    let missing = wanted
-        .iter()
-        .filter(|id| own.iter().all(|container| container.sandbox != **id));
+    let missing = wanted.filter(|id| own.iter().all(|container| container.sandbox != **id));
     let missing = missing.count();
     for (state, name) in STATES {
         let count = match state {

@@ -5,19 +5,29 @@
 //! [`plan`] (what is to be done) and [`reconcile`] (how it gets done).
 
 pub mod act;
+pub mod all;
 pub mod call;
+pub mod capacity;
+pub mod disks;
 pub mod docker;
 mod figures;
 pub mod files;
+pub mod hold;
 pub mod layout;
+mod look;
 pub mod network;
+pub mod pin;
 pub mod plan;
+pub mod pool;
 pub mod reconcile;
+pub mod replace;
 pub mod row;
 pub mod runtime;
+pub mod sleep;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+pub mod volume;
 pub mod walls;
 
 use std::{
@@ -27,6 +37,7 @@ use std::{
     time::Instant,
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -34,8 +45,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::{clock::Clock, id::SandboxId, lifecycle::Shutdown, seal::MasterKey};
 use layout::Layout;
-use plan::{Observed, Step};
+use plan::{Observed, Sleep, Step, Walls};
 use runtime::Runtime;
+use sleep::{Gateway, Restless};
 use spec::Shape;
 use walls::record::Record;
 
@@ -55,9 +67,10 @@ pub struct Endpoint {
     pub gateway_token: SecretString,
 }
 
-/// The sandboxes somebody has a turn open with; the owner of turns answers.
-pub type OpenTurns =
-    Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<HashSet<SandboxId>>> + Send + Sync>;
+/// The sandboxes somebody has a turn open with, and since when; the owner of turns answers.
+pub type OpenTurns = Arc<
+    dyn Fn() -> BoxFuture<'static, anyhow::Result<HashMap<SandboxId, DateTime<Utc>>>> + Send + Sync,
+>;
 
 /// What the worker builds [`Sandboxes`] from.
 pub struct Parts {
@@ -65,13 +78,19 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     pub layout: Layout,
     pub shape: Shape,
-    /// What sandboxes run unless their row says otherwise.
+    /// What new sandboxes run. Whoever is there keeps theirs.
     pub image: String,
     pub model: String,
     pub master: Arc<MasterKey>,
     pub clock: Clock,
     /// Boots at a time: as many as the machine has cores.
     pub boots: usize,
+    pub sleep: Sleep,
+    /// How many may be awake at a time.
+    pub capacity: usize,
+    /// How many of those wait, booted, for somebody new.
+    pub pool_size: usize,
+    pub gateway: Arc<dyn Gateway>,
     pub open_turns: OpenTurns,
     /// Whether this process is the one that acts on this host. Without it nothing is touched.
     pub lease_held: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -90,17 +109,29 @@ struct Inner {
     notes: Mutex<Notes>,
 }
 
+/// What is under way for a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    Step(Step),
+    /// Somebody holds it still (`hold`).
+    Held,
+}
+
 /// What this process remembers; all of it may be lost.
 #[derive(Default)]
 struct Notes {
-    /// The one step under way for a sandbox.
-    busy: HashMap<SandboxId, Step>,
+    /// The one thing under way for a sandbox.
+    busy: HashMap<SandboxId, Busy>,
     /// Containers whose gateway was found broken.
     condemned: HashSet<String>,
     /// Runs (container, start) whose gateway answered: they boot no more.
     ready: HashSet<(String, String)>,
-    /// Since when somebody waits for a sandbox that was not awake.
-    asked: HashMap<SandboxId, Instant>,
+    /// Since when somebody wants a run whose gateway has not answered yet.
+    wanted: HashMap<(String, String), Instant>,
+    /// Those who had still work to do when they were to fall asleep.
+    restless: HashMap<SandboxId, Restless>,
+    /// Those who have work and no place.
+    crowded: HashSet<SandboxId>,
 }
 
 /// A container that runs or is paused.
@@ -110,7 +141,7 @@ struct Seen {
     started_at: String,
     slot: i32,
     epoch: i32,
-    /// It runs, where it should, behind walls that stand.
+    /// It runs, where it should, behind walls that stand, and is not about to fall asleep.
     open: bool,
 }
 
@@ -144,6 +175,7 @@ impl Sandboxes {
     /// start time are asked of Docker at this very call: an address alone may be somebody else's.
     pub async fn endpoint(&self, id: SandboxId) -> anyhow::Result<Endpoint> {
         let mut view = self.0.view.subscribe();
+        let mut waits_since = None;
         loop {
             let seen = view
                 .borrow_and_update()
@@ -153,11 +185,25 @@ impl Sandboxes {
             if let Some(seen) = seen
                 && self.still_runs(&seen).await?
             {
+                if let Some(since) = waits_since {
+                    self.note_wish(&seen, since);
+                }
                 return Ok(self.endpoint_of(id, seen));
             }
-            self.notes().asked.entry(id).or_insert_with(Instant::now);
+            waits_since.get_or_insert_with(Instant::now);
             self.wake();
             view.changed().await?;
+        }
+    }
+
+    /// Its wake took until now, or until its gateway has booted.
+    fn note_wish(&self, seen: &Seen, since: Instant) {
+        let run = (seen.container_id.clone(), seen.started_at.clone());
+        let mut notes = self.notes();
+        if notes.ready.contains(&run) {
+            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(since.elapsed());
+        } else {
+            notes.wanted.entry(run).or_insert(since);
         }
     }
 
@@ -202,13 +248,14 @@ impl Sandboxes {
             return Ok(());
         }
         row::succeed(&self.0.parts.pool, endpoint.sandbox).await?;
-        let asked = {
+        let wanted = {
             let mut notes = self.notes();
+            let wanted = notes.wanted.remove(&run);
             notes.ready.insert(run);
-            notes.asked.remove(&endpoint.sandbox)
+            wanted
         };
-        if let Some(asked) = asked {
-            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(asked.elapsed());
+        if let Some(since) = wanted {
+            metrics::histogram!("clawkaka_sandbox_wake_seconds").record(since.elapsed());
         }
         tracing::info!(sandbox.id = %endpoint.sandbox, "sandbox is ready");
         // Room for the next boot.
@@ -233,6 +280,28 @@ impl Sandboxes {
         Ok(())
     }
 
+    /// Lets nobody through any more.
+    fn shut_doors(&self, shut: &HashSet<SandboxId>) {
+        self.0.view.send_if_modified(|view| {
+            let closing = view
+                .iter_mut()
+                .filter(|(id, seen)| seen.open && shut.contains(id));
+            closing.map(|(_, seen)| seen.open = false).count() > 0
+        });
+    }
+
+    /// Lets those through who wait for it, without waiting for the next pass.
+    fn open_door(&self, id: SandboxId, seen: Seen) {
+        if self.walls().walls(self.0.parts.clock.now()) != Walls::Standing {
+            return;
+        }
+        self.0.view.send_modify(|view| {
+            if let Some(old) = view.get_mut(&id) {
+                *old = seen;
+            }
+        });
+    }
+
     fn is_current(&self, endpoint: &Endpoint) -> bool {
         let view = self.0.view.borrow();
         view.get(&endpoint.sandbox)
@@ -242,6 +311,11 @@ impl Sandboxes {
     /// Whether it runs or is paused, as far as the last pass saw.
     pub fn is_awake(&self, id: SandboxId) -> bool {
         self.0.view.borrow().contains_key(&id)
+    }
+
+    /// Whether somebody has work for it, and it waits for a place among those who are awake.
+    pub fn is_crowded_out(&self, id: SandboxId) -> bool {
+        self.notes().crowded.contains(&id)
     }
 
     /// What the agent wrote down to look after; empty where it wrote nothing. It is the sandbox's

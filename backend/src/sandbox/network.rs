@@ -65,6 +65,26 @@ fn request(layout: &Layout) -> NetworkCreateRequest {
     }
 }
 
+/// Whether there is one with our label.
+pub async fn is_there(engine: &Engine, layout: &Layout) -> anyhow::Result<bool> {
+    let name = layout.bridge();
+    let call = found(engine.inspect_network(&name, None::<InspectNetworkOptions>));
+    let network = bounded("inspect the network", READ_TIMEOUT, call).await?;
+    let labels = network.and_then(|network| network.labels);
+    Ok(labels.is_some_and(|labels| labels.get(DEPLOYMENT_LABEL) == Some(&layout.deployment)))
+}
+
+/// Removes it when it is ours; no container may be left on it.
+pub async fn remove(engine: &Engine, layout: &Layout) -> anyhow::Result<()> {
+    if !is_there(engine, layout).await? {
+        return Ok(());
+    }
+    let name = layout.bridge();
+    let call = found(engine.remove_network(&name));
+    bounded("remove the network", CHANGE_TIMEOUT, call).await?;
+    Ok(())
+}
+
 /// Whether the network is the one we would make.
 pub async fn check(engine: &Engine, layout: &Layout) -> anyhow::Result<Result<(), Breach>> {
     let name = layout.bridge();

@@ -6,17 +6,18 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 
 use super::{
-    Sandboxes, Seen,
+    Busy, Sandboxes, Seen,
     act::Task,
     figures,
+    look::Look,
     plan::{self, Facts, Observed, Step, Walls},
     row::{self, Row},
     runtime::Container,
@@ -26,10 +27,6 @@ use crate::{id::SandboxId, lifecycle::Shutdown};
 
 /// A pass at least so often, whatever wakes us: walls that fall are seen within it.
 const TICK: Duration = Duration::from_secs(1);
-/// A boot that takes longer no longer holds others up. It is 5 s alone, and was 56 s on a busy machine.
-const BOOT_LASTS: TimeDelta = TimeDelta::seconds(120);
-/// After a person's last turn, before an outdated container is replaced.
-const QUIET_AFTER: TimeDelta = TimeDelta::minutes(2);
 /// Slots to free and volumes to report are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// What Postgres gets within a pass. Fallen walls must not wait for a database that is down.
@@ -46,7 +43,10 @@ pub async fn run(sandboxes: Sandboxes, shutdown: Shutdown) {
 async fn passes(sandboxes: &Sandboxes, shutdown: &Shutdown) {
     let mut last_error = String::new();
     while !shutdown.is_stopping() {
-        match sandboxes.pass().await {
+        let begun = Instant::now();
+        let found = sandboxes.pass().await;
+        metrics::histogram!("clawkaka_sandbox_pass_seconds").record(begun.elapsed());
+        match found {
             Ok(tasks) => {
                 last_error.clear();
                 for task in tasks {
@@ -97,6 +97,15 @@ async fn hints(sandboxes: &Sandboxes, shutdown: &Shutdown) {
     }
 }
 
+/// While this goes on, nobody may go to a sandbox's gateway.
+fn shuts_the_door(busy: Busy) -> bool {
+    use Step::{Pause, Remove, Stop, Suspend, Unpause};
+    match busy {
+        Busy::Held => true,
+        Busy::Step(step) => matches!(step, Stop | Pause | Suspend | Unpause | Remove),
+    }
+}
+
 impl Sandboxes {
     /// Looks at everything once and says what is to be done; each task is then to be performed.
     pub async fn pass(&self) -> anyhow::Result<Vec<Task>> {
@@ -120,7 +129,7 @@ impl Sandboxes {
         };
         figures::walls(walls, self.walls().proven_at());
 
-        let (open_turns, rows) = match self.ask_tables(&containers).await {
+        let (open_turns, rows) = match self.ask_tables(&containers, now).await {
             Ok(answer) => answer,
             Err(error) if walls == Walls::Fallen => {
                 tracing::warn!("failed to {error:#}; walls have fallen, so all are paused");
@@ -130,7 +139,7 @@ impl Sandboxes {
         };
         let images = self.images(&rows).await?;
 
-        let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
         let (own, orphans): (Vec<_>, Vec<_>) = containers.into_iter().partition(|container| {
             // A second container that claims to be the same sandbox is an orphan, too.
             rows.contains_key(&container.sandbox)
@@ -140,18 +149,25 @@ impl Sandboxes {
             .into_iter()
             .map(|found| (found.sandbox, found))
             .collect();
-        figures::states(own.values(), &open_turns);
+        self.pin(&mut rows, &own, &images).await;
+        figures::states(own.values(), open_turns.keys());
         self.publish(&rows, &own, walls);
 
         let mut tasks: Vec<_> = orphans
             .into_iter()
             .map(|one| Task::unknown(Step::Remove, one))
             .collect();
-        let mut room = self.room(&own, now);
-        let mut rows: Vec<_> = rows.into_values().collect();
-        rows.sort_by_key(|row| row.id);
-        for row in rows {
-            let container = own.get(&row.id);
+        let look = Look {
+            rows,
+            own,
+            open_turns,
+            walls,
+            now,
+        };
+        let shares = self.share(&look);
+        let mut room = self.room(&look.own, now);
+        for row in look.in_order() {
+            let container = look.own.get(&row.id);
             let image = images.get(row.image.as_ref().unwrap_or(&parts.image));
             let spec =
                 image.map(|image| spec::spec(&parts.layout, &parts.shape, row.id, row.slot, image));
@@ -162,7 +178,7 @@ impl Sandboxes {
                     .zip(container)
                     .is_some_and(|(spec, container)| spec.hash != container.spec_hash),
                 room: room > 0,
-                ..self.facts(&row, container, open_turns.contains(&row.id), walls, now)
+                ..self.facts(&look, row, &shares)
             };
             let step = plan::next_step(&facts);
             if step == Step::Nothing || (step == Step::Bury && row.gone_at.is_some()) {
@@ -173,10 +189,13 @@ impl Sandboxes {
                 continue;
             }
             room -= usize::from(step == Step::Start);
-            tasks.push(Task::new(step, row, container.cloned(), spec));
+            tasks.push(Task::new(step, row.clone(), container.cloned(), spec));
         }
         tasks.retain(|task| !busy.contains(&task.sandbox));
         self.claim(&mut tasks);
+        let room = shares.free > 0 && shares.waiting.is_empty() && look.pool_is_settled();
+        self.stock_pool(&look, images.get(&parts.image), room)
+            .await?;
         Ok(tasks)
     }
 
@@ -184,13 +203,14 @@ impl Sandboxes {
     async fn ask_tables(
         &self,
         containers: &[Container],
-    ) -> anyhow::Result<(HashSet<SandboxId>, Vec<Row>)> {
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<(HashMap<SandboxId, DateTime<Utc>>, Vec<Row>)> {
         let parts = &self.0.parts;
         let answer = async {
             let open_turns = (parts.open_turns)().await?;
-            let ids: HashSet<_> = containers.iter().map(|found| found.sandbox).collect();
-            let ids: Vec<_> = ids.union(&open_turns).copied().collect();
-            let rows = row::list(&parts.pool, &ids).await?;
+            let ids = containers.iter().map(|found| found.sandbox);
+            let ids: Vec<_> = ids.chain(open_turns.keys().copied()).collect();
+            let rows = row::list(&parts.pool, &ids, now - parts.sleep.pause_after).await?;
             Ok((open_turns, rows))
         };
         tokio::time::timeout(TABLE_TIMEOUT, answer)
@@ -211,29 +231,6 @@ impl Sandboxes {
         tasks
     }
 
-    fn facts(
-        &self,
-        row: &Row,
-        container: Option<&Container>,
-        has_open_turn: bool,
-        walls: Walls,
-        now: DateTime<Utc>,
-    ) -> Facts {
-        let observed = container.map_or(Observed::Missing, |container| container.observed);
-        let notes = self.notes();
-        Facts {
-            wish: plan::wish(row.intent, has_open_turn, observed),
-            observed,
-            outdated: false,
-            condemned: container.is_some_and(|container| notes.condemned.contains(&container.id)),
-            quiet: !has_open_turn && row.last_active_at.is_none_or(|at| at + QUIET_AFTER < now),
-            walls,
-            failures: row.failures,
-            rested: row.retry_at.is_none_or(|at| at <= now),
-            room: false,
-        }
-    }
-
     /// Image references to ids, for those that are on this machine.
     async fn images(&self, rows: &[Row]) -> anyhow::Result<HashMap<String, String>> {
         let parts = &self.0.parts;
@@ -241,6 +238,7 @@ impl Sandboxes {
         let references = rows.iter().filter_map(|row| row.image.as_ref());
         for reference in references.chain([&parts.image]).collect::<HashSet<_>>() {
             if let Some(id) = parts.runtime.image(reference).await? {
+                images.insert(id.clone(), id.clone());
                 images.insert(reference.clone(), id);
             }
         }
@@ -255,6 +253,13 @@ impl Sandboxes {
         walls: Walls,
     ) {
         let layout = &self.0.parts.layout;
+        let shut: HashSet<_> = self
+            .notes()
+            .busy
+            .iter()
+            .filter(|(_, busy)| shuts_the_door(**busy))
+            .map(|(id, _)| *id)
+            .collect();
         let awake = own
             .values()
             .filter(|container| !container.started_at.is_empty());
@@ -267,6 +272,7 @@ impl Sandboxes {
                     slot: row.slot,
                     epoch: row.epoch,
                     open: walls == Walls::Standing
+                        && !shut.contains(&row.id)
                         && container.observed == Observed::Running
                         && container.address == Some(layout.address(row.slot)),
                 };
@@ -278,31 +284,13 @@ impl Sandboxes {
         let seen: HashSet<_> = own.values().map(|container| &container.id).collect();
         notes.condemned.retain(|id| seen.contains(id));
         notes.ready.retain(|(id, _)| seen.contains(id));
+        notes.wanted.retain(|(id, _), _| seen.contains(id));
+        notes.restless.retain(|id, _| own.contains_key(id));
         self.0.view.send_if_modified(|old| {
             let changed = *old != view;
             *old = view;
             changed
         });
-    }
-
-    /// How many more boots the machine can take: a boot lasts until its gateway has answered.
-    fn room(&self, own: &HashMap<SandboxId, Container>, now: DateTime<Utc>) -> usize {
-        let notes = self.notes();
-        let young = |container: &&Container| {
-            let started = DateTime::parse_from_rfc3339(&container.started_at);
-            let run = (container.id.clone(), container.started_at.clone());
-            container.observed == Observed::Running
-                && !notes.ready.contains(&run)
-                && started.is_ok_and(|at| now < at + BOOT_LASTS)
-        };
-        let mut booting: HashSet<_> = own
-            .values()
-            .filter(young)
-            .map(|container| container.sandbox)
-            .collect();
-        let starting = notes.busy.iter().filter(|(_, step)| **step == Step::Start);
-        booting.extend(starting.map(|(id, _)| *id));
-        self.0.parts.boots.saturating_sub(booting.len())
     }
 
     /// Marks their sandboxes as being worked on; of two tasks for one sandbox the first stays.
@@ -311,10 +299,17 @@ impl Sandboxes {
         tasks.retain(|task| match notes.busy.entry(task.sandbox) {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
-                free.insert(task.step);
+                free.insert(Busy::Step(task.step));
                 true
             }
         });
+        drop(notes);
+        let shut: HashSet<_> = tasks
+            .iter()
+            .filter(|task| shuts_the_door(Busy::Step(task.step)))
+            .map(|task| task.sandbox)
+            .collect();
+        self.shut_doors(&shut);
     }
 
     pub fn probe_is_due(&self) -> Option<u64> {

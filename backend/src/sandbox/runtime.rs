@@ -5,13 +5,18 @@
 
 use std::net::Ipv4Addr;
 
+use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use super::{plan::Observed, spec::Spec};
 use crate::id::SandboxId;
 
 /// What every call returns.
 pub type Answer<'a, T> = BoxFuture<'a, anyhow::Result<T>>;
+
+/// A piece of an archive, or why there is no more of it.
+pub type Chunk = std::io::Result<Bytes>;
 
 /// A container with our deployment's sandbox label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +25,19 @@ pub struct Container {
     pub name: String,
     pub sandbox: SandboxId,
     pub spec_hash: String,
+    /// Id of the image it was made of.
+    pub image: String,
     pub observed: Observed,
     /// With the id it names one run of a container; empty unless it runs or is paused.
     pub started_at: String,
     pub address: Option<Ipv4Addr>,
+}
+
+/// Of a volume, in blocks of 4 KB.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    pub left: u64,
+    pub all: u64,
 }
 
 /// Why sandboxes are not shut in, in the operator's words.
@@ -66,6 +80,34 @@ pub trait Runtime: Send + Sync {
     fn volumes(&self) -> Answer<'_, Vec<SandboxId>>;
 
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()>;
+
+    /// Whether nothing, or next to nothing, can be written to its volume any more.
+    fn disk_is_full(&self, _sandbox: SandboxId) -> Answer<'_, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// What is left to write on in a container that runs; `None` where it does not say.
+    fn space<'a>(&'a self, _id: &'a str) -> Answer<'a, Option<Space>> {
+        Box::pin(async { Ok(None) })
+    }
+    /// Sends the files of a volume as a tar archive, below `state/`; false when there is no volume.
+    /// Nothing may run on it. An error is sent, too, so that half an archive is never taken for one.
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool>;
+
+    /// Replaces everything in a volume, which is this uid's, by the files of a tar archive. No container
+    /// may have it.
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        image: &'a str,
+        uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()>;
 
     /// Isolates what is not isolated yet, then reads every wall back. Cheap: at every pass.
     fn check_walls(&self) -> Answer<'_, Result<(), Breach>>;

@@ -20,6 +20,7 @@ use crate::id::SandboxId;
 pub const DEPLOYMENT_LABEL: &str = "clawkaka.deployment";
 pub const SANDBOX_LABEL: &str = "clawkaka.sandbox";
 pub const PROBE_LABEL: &str = "clawkaka.probe";
+pub const DISKS_LABEL: &str = "clawkaka.disks";
 pub const SLOT_LABEL: &str = "clawkaka.slot";
 pub const SPEC_LABEL: &str = "clawkaka.spec";
 
@@ -27,7 +28,7 @@ pub const SPEC_LABEL: &str = "clawkaka.spec";
 pub const STATE_DIR: &str = "/state";
 
 /// See the file: an allow list, so that a new system call is closed until somebody opens it.
-const SECCOMP: &str = include_str!("seccomp.json");
+pub const SECCOMP: &str = include_str!("seccomp.json");
 /// OpenClaw runs in about 15 threads; the rest is for what its agent starts. Stops fork bombs.
 const MAX_PIDS: i64 = 512;
 /// Node opens some hundred files at boot. The per-uid kernel limits are the next wall.

@@ -222,6 +222,42 @@ async fn has_user_id(db: &mut PgConnection, tenant: TenantId) -> anyhow::Result<
     Ok(has)
 }
 
+/// The keyed hashes of all addresses a person has or had.
+pub async fn hashes(
+    db: impl sqlx::PgExecutor<'_>,
+    tenant: TenantId,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let hashes = sqlx::query_scalar!(
+        "select value from tenant_address where tenant_id = $1",
+        tenant as TenantId
+    );
+    Ok(hashes.fetch_all(db).await?)
+}
+
+/// Whose these keyed hashes are, among those who had come before then.
+pub async fn owners_before(
+    db: impl sqlx::PgExecutor<'_>,
+    hashes: &[Vec<u8>],
+    before: DateTime<Utc>,
+) -> anyhow::Result<Vec<TenantId>> {
+    let owners = sqlx::query_scalar!(
+        r#"select distinct t.id as "id: TenantId" from tenant_address a join tenant t on t.id = a.tenant_id
+           where a.value = any($1) and t.created_at < $2"#,
+        hashes,
+        before,
+    );
+    Ok(owners.fetch_all(db).await?)
+}
+
+/// Forgets how an erased person was reached.
+pub async fn erase(db: impl sqlx::PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from tenant_address where tenant_id = $1",
+        tenant as TenantId
+    );
+    Ok(deleted.execute(db).await?.rows_affected())
+}
+
 /// Where to write to a person: the group, else the phone, which every API version takes, else the
 /// user id. `None` when we have no address of theirs any more.
 pub async fn recipient(

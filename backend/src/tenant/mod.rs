@@ -70,6 +70,14 @@ pub async fn set_agenda(
     Ok(())
 }
 
+/// What a person calls themselves, sealed.
+pub async fn name(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<Vec<u8>>> {
+    let name = sqlx::query_scalar!("select name from tenant where id = $1", id as TenantId)
+        .fetch_one(db)
+        .await?;
+    Ok(name)
+}
+
 /// Makes a person. The name is what they call themselves, sealed.
 pub async fn create(
     db: impl PgExecutor<'_>,
@@ -197,4 +205,44 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
     .execute(db)
     .await?;
     Ok(resumed.rows_affected() == 1)
+}
+
+/// What is left of a person is that they were erased, and when they had come. False when they were
+/// erased before and nothing names them.
+pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
+    let erased = sqlx::query!(
+        "update tenant set status = 'erased', name = null, role = null, last_inbound_at = null,
+             told_at = null, has_agenda = false, time_zone = 'UTC', language = 'en'
+         where id = $1 and (status <> 'erased' or name is not null or last_inbound_at is not null)",
+        id as TenantId,
+    )
+    .execute(db)
+    .await?;
+    Ok(erased.rows_affected() == 1)
+}
+
+/// A person's row and those that were found to be the same person and closed into it.
+pub async fn with_merged(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Vec<TenantId>> {
+    let all = sqlx::query_scalar!(
+        r#"with recursive same (id) as (
+               select id from tenant where id = $1
+               union select t.id from tenant t join same on t.merged_into = same.id)
+           select id as "id!: TenantId" from same"#,
+        id as TenantId,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(all)
+}
+
+/// Until the end of the transaction nobody adds anything to these people.
+pub async fn lock(db: impl PgExecutor<'_>, ids: &[TenantId]) -> anyhow::Result<()> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        "select id from tenant where id = any($1) order by id for update",
+        &ids
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(())
 }

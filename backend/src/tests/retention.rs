@@ -159,7 +159,7 @@ async fn worker(db: &PgPool, clock: &Clock) -> Sweeping {
     Sweeping {
         db: db.clone(),
         clock: clock.clone(),
-        lease: lease.unwrap(),
+        lease: lease.unwrap().0,
         retention: TimeDelta::days(7),
     }
 }
@@ -296,15 +296,7 @@ async fn a_worker_without_the_lease_sweeps_nothing(db: PgPool) {
     let anna = story.person("active").await;
     story.receives("wamid.1").await;
     story.done("wamid.1", anna, None).await;
-    let stopping = Shutdown::default();
-    stopping.stop();
-    // What ends the renewals ends the lease.
-    story
-        .sweeping
-        .lease
-        .clone()
-        .keep(story.db.clone(), stopping)
-        .await;
+    story.sweeping.lease.release(&story.db).await;
     story.days_later(20).await;
     assert_eq!(story.left().await[0], (1, 1));
 }

@@ -35,6 +35,8 @@ pub const LIMITS: Limits = Limits {
 };
 
 pub const TIMING: Timing = Timing {
+    sandbox_pause_after: Duration::from_secs(300),
+    sandbox_stop_after: Duration::from_secs(1_800),
     heartbeat_every: Duration::from_secs(1800),
     time_zone: Tz::UTC,
     turn_deadline: Duration::from_secs(600),

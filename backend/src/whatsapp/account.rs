@@ -1,6 +1,7 @@
 //! What Meta knows of us: the token, the number, the app's subscriptions. Reads only.
 //!
-//! Called by the operator's `doctor`; nothing that carries messages depends on it. Promises that no
+//! Called by the operator's `doctor` and hourly by `worker/token`; nothing that carries messages
+//! depends on it. Promises that no
 //! error carries a token or an address with one in it (Meta docs: Graph API, debug_token; WhatsApp
 //! Business Account, subscribed_apps and phone_numbers; Application, subscriptions).
 

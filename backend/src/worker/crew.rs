@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{
+    backup::Backing,
     deliver::Delivery,
     exchange::{Exchange, Typing},
     listen,
@@ -13,8 +14,10 @@ use super::{
     route::Routing,
     run_loop,
     send::Sending,
+    upgrade::Upgrading,
 };
 use crate::{
+    backup::seal::BackupKey,
     clock::Clock,
     config::Config,
     gateway::Gateways,
@@ -22,12 +25,15 @@ use crate::{
     lifecycle::Shutdown,
     line::{self, Line, Lines},
     reminder,
-    sandbox::{Parts, Sandboxes, docker::Docker},
+    sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
     tenant::address::AddressBook,
     turn,
     wake::{self, Wakes},
-    whatsapp::client::{self, Client},
+    whatsapp::{
+        account::Account,
+        client::{self, Client},
+    },
 };
 
 /// Starts everything; returns when it runs.
@@ -44,13 +50,11 @@ pub async fn start(
     let opener = Arc::new(Opener::new(&master));
     let sealer = Arc::new(Sealer::new(master.sealing_key()));
     let whatsapp = &config.whatsapp;
-    let client = Client::new(
-        client::http_builder().build()?,
-        client::Config {
-            base_url: whatsapp.api_base_url.clone(),
-            version: whatsapp.api_version.clone(),
-        },
-    );
+    let whatsapp_config = client::Config {
+        base_url: whatsapp.api_base_url.clone(),
+        version: whatsapp.api_version.clone(),
+    };
+    let client = Client::new(client::http_builder().build()?, whatsapp_config.clone());
     let id = line::seed(db, "meta", &whatsapp.phone_number_id).await?;
     // A restart is how an operator says that a refused token has been replaced.
     line::unblock(db, id).await?;
@@ -89,8 +93,43 @@ pub async fn start(
         retention: TimeDelta::from_std(config.timing.retention)?,
     };
     shutdown.run_forever("sweep", sweeping.run(shutdown.clone()));
-    let sandboxes = sandboxes(config, &master, docker, &lease, db);
+    let expiry = super::token::Expiry {
+        account: Account::new(client::http_builder().build()?, whatsapp_config),
+        lines: lines.clone(),
+        lease: lease.clone(),
+    };
+    shutdown.run_forever("token", expiry.run(shutdown.clone()));
+    let gateways = Arc::new(Gateways::new(master.clone(), shutdown.clone()));
+    let sandboxes = sandboxes(
+        config,
+        &master,
+        docker.clone(),
+        &lease,
+        db,
+        gateways.clone(),
+    )?;
+    let backing = Backing::new(
+        db.clone(),
+        clock.clone(),
+        lease.clone(),
+        sandboxes.clone(),
+        BackupKey::new(&master),
+        config.backup.clone(),
+    );
+    let upgrading = Upgrading::new(
+        db.clone(),
+        clock.clone(),
+        lease.clone(),
+        sandboxes.clone(),
+        BackupKey::new(&master),
+        config.backup.clone(),
+    );
+    // Before the loop, or a restore, could touch one of them.
+    upgrading.hold_those_begun().await?;
+    backing.start(&docker, shutdown).await?;
+    sandboxes.pin_all().await?;
     sandboxes.run(shutdown);
+    upgrading.run(shutdown);
     let every = config.timing.heartbeat_every;
     if !every.is_zero() {
         reminder::bring_forward(db, every, clock.now()).await?;
@@ -113,7 +152,7 @@ pub async fn start(
         opener: opener.clone(),
         sealer,
         sandboxes,
-        gateways: Gateways::new(master.clone(), shutdown.clone()),
+        gateways,
         typing: Typing {
             db: db.clone(),
             opener,
@@ -163,9 +202,11 @@ fn sandboxes(
     docker: Arc<Docker>,
     lease: &Lease,
     db: &PgPool,
-) -> Sandboxes {
+    gateway: Arc<Gateways>,
+) -> anyhow::Result<Sandboxes> {
     let (turns, lease) = (db.clone(), lease.clone());
-    Sandboxes::new(Parts {
+    let timing = &config.timing;
+    Ok(Sandboxes::new(Parts {
         pool: db.clone(),
         layout: docker.layout.clone(),
         shape: docker.shape.clone(),
@@ -175,10 +216,20 @@ fn sandboxes(
         master: master.clone(),
         clock: Clock::System,
         boots: std::thread::available_parallelism().map_or(1, usize::from),
+        sleep: Sleep {
+            pause_after: TimeDelta::from_std(timing.sandbox_pause_after)?,
+            stop_after: TimeDelta::from_std(timing.sandbox_stop_after)?,
+        },
+        capacity: match config.sandbox.capacity {
+            Some(capacity) => capacity,
+            None => capacity::of_this_machine(),
+        },
+        pool_size: config.sandbox.pool_size,
+        gateway,
         open_turns: Arc::new(move || {
             let turns = turns.clone();
             Box::pin(async move { turn::open_sandboxes(&turns).await })
         }),
         lease_held: Arc::new(move || lease.is_held()),
-    })
+    }))
 }

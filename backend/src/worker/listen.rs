@@ -51,7 +51,7 @@ impl Exchange {
         if !self.lease.is_held() || turn::is_active(&self.db, tenant).await? {
             return Ok(());
         }
-        let (session_no, old) = sandbox::row::session(&self.db, sandbox).await?;
+        let (session_no, old) = sandbox::row::conversation::session(&self.db, sandbox).await?;
         // Before the first turn of a session there is nothing to collect.
         let Some(old) = old else { return Ok(()) };
         let endpoint = tokio::time::timeout(REACH_WITHIN, self.sandboxes.endpoint(sandbox));

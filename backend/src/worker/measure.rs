@@ -12,8 +12,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use crate::{
-    broker::usage, clock::Clock, inbox, lease::Lease, lifecycle::Shutdown, line, outbox::figures,
-    presence, sandbox::docker::Docker, turn,
+    broker::usage,
+    clock::Clock,
+    inbox,
+    lease::Lease,
+    lifecycle::Shutdown,
+    line,
+    outbox::figures,
+    presence,
+    sandbox::{docker::Docker, volume},
+    turn,
 };
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -57,6 +65,9 @@ impl Measuring {
             self.postgres(held).await;
             if let Err(error) = self.disk().await {
                 tracing::warn!("failed to {error:#}");
+            }
+            if held {
+                self.sandbox_disks().await;
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -156,6 +167,24 @@ impl Measuring {
         }
         self.counted_until = to;
         Ok(())
+    }
+
+    /// At the first look it is found out whether walls can be put up at all.
+    async fn sandbox_disks(&self) {
+        let walled = match volume::usage(&self.docker).await {
+            Ok(usage) => {
+                let full = usage.iter().filter(|one| one.is_full()).count();
+                let bytes: u64 = usage.iter().map(|one| one.bytes).sum();
+                metrics::gauge!("clawkaka_sandbox_disks_full").set(full as f64);
+                metrics::gauge!("clawkaka_sandbox_disks_used_bytes").set(bytes as f64);
+                self.docker.disks.limit.bytes.is_some()
+            }
+            Err(error) => {
+                tracing::error!("sandboxes' disks cannot be kept to their size: {error:#}");
+                false
+            }
+        };
+        metrics::gauge!("clawkaka_sandbox_disks_walled").set(u8::from(walled));
     }
 
     async fn disk(&mut self) -> anyhow::Result<()> {

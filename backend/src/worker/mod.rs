@@ -3,6 +3,7 @@
 //! Each station has a `step` that does one piece of work and says whether there was any. The loop
 //! runs it until it is idle and then waits for its bell or the tick; tests call `step` themselves.
 
+pub mod backup;
 pub mod crew;
 pub mod deliver;
 pub mod exchange;
@@ -12,6 +13,8 @@ pub mod remind;
 pub mod route;
 pub mod send;
 pub mod sweep;
+pub mod token;
+pub mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 

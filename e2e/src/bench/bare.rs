@@ -138,9 +138,22 @@ impl Bare {
             "--sysctl net.ipv6.conf.all.disable_ipv6=1",
             &self.image,
         ];
-        let url = format!("http://{address}:{GATEWAY_PORT}/readyz");
+        self.ready_after(&run.join(" ")).await
+    }
+
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        docker(&format!("stop {}", self.name())).await.map(drop)
+    }
+
+    /// `docker start` of what was stopped, and how long it takes until it is ready.
+    pub async fn start_again(&self) -> anyhow::Result<Duration> {
+        self.ready_after(&format!("start {}", self.name())).await
+    }
+
+    async fn ready_after(&self, words: &str) -> anyhow::Result<Duration> {
+        let url = format!("http://{}:{GATEWAY_PORT}/readyz", self.address());
         let started = Instant::now();
-        docker(&run.join(" ")).await?;
+        docker(words).await?;
         loop {
             let answer = self.http.get(&url).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {

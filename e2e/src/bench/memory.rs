@@ -1,7 +1,7 @@
 //! Row 7: what web, worker and broker take of the machine's memory with ten thousand people, of
-//! whom a few are awake.
+//! whom a few are awake; and of a core once those are paused and nobody writes.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::Context as _;
 use tokio::time::Instant;
@@ -14,8 +14,11 @@ use super::{
 use crate::{
     Person, Product,
     crowd::{mark, people},
+    processes::{Memory, kilobytes_available, time_on_cores},
 };
 
+/// Longer than all who are awake together take to write, so that the light traffic meets nobody asleep.
+const PAUSE_AFTER: &str = "60s";
 /// Somebody who is awake writes so often.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// What an idle OpenClaw may take while it starts; the machine must not swap for a benchmark.
@@ -27,7 +30,12 @@ const PEOPLE: &str = include_str!("people.sql");
 
 pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     stage::image().await?;
-    let product = stage::prepared(&[("LIMIT_TENANTS", "20000")]).await?;
+    let product = stage::prepared(&[
+        ("LIMIT_TENANTS", "20000"),
+        ("SANDBOX_PAUSE_AFTER", PAUSE_AFTER),
+        ("SANDBOX_STOP_AFTER", "1h"),
+    ])
+    .await?;
     product.walls("up").await?;
     // The line is made by the first process that needs one.
     let broker = Process::start(&product, Role::Broker).await?;
@@ -36,7 +44,7 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let worker = Process::start(&product, Role::Worker).await?;
     let processes = [web, worker, broker];
 
-    let people = wake(&product, scale.running).await?;
+    let people = wake(&product, 0..scale.running).await?;
     traffic(&product, &people, scale.light_traffic).await?;
     let mut sum = 0.0;
     for process in &processes {
@@ -53,16 +61,55 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         product.postgres.count(BACKENDS).await?
     ));
     product.settled().await?;
+    let more = wake(&product, scale.running..2 * scale.running).await?;
+    say(&format!("  {} more are woken", more.len()));
+    let rest = at_rest(&product, &processes, scale.rest).await?;
     let mut product = product;
     product.finished();
     drop(processes);
-    let budget = Budget {
+    let less = |must, aim| Budget {
         of: Of::Value,
         better: Better::Less,
-        must: 200.0,
-        aim: 100.0,
+        must,
+        aim,
     };
-    Ok(vec![Figure::new("memory", sum, "MiB", None, budget)])
+    Ok(vec![
+        Figure::new("memory", sum, "MiB", None, less(200.0, 100.0)),
+        Figure::new("core_at_rest", rest, "%", None, less(2.0, 1.0)),
+    ])
+}
+
+/// Waits until all who are awake are paused; then how much of one core all processes take.
+async fn at_rest(
+    product: &Product,
+    processes: &[Process],
+    lasting: Duration,
+) -> anyhow::Result<f64> {
+    let paused = || async {
+        let all = product.docker.sandboxes().await?;
+        Ok(all.iter().all(|one| one.state == "paused"))
+    };
+    product.until("all are paused", paused).await?;
+    product.settled().await?;
+    let before = times(processes)?;
+    let began = Instant::now();
+    tokio::time::sleep(lasting).await;
+    let took = began.elapsed().as_secs_f64();
+    let mut sum = 0.0;
+    for ((process, before), after) in processes.iter().zip(before).zip(times(processes)?) {
+        let percent = (after - before).as_secs_f64() / took * 100.0;
+        say(&format!(
+            "  {:?} at rest: {percent:.2} % of a core",
+            process.role
+        ));
+        sum += percent;
+    }
+    Ok(sum)
+}
+
+fn times(processes: &[Process]) -> anyhow::Result<Vec<Duration>> {
+    let times = processes.iter().map(|process| time_on_cores(process.pid));
+    times.collect()
 }
 
 async fn populate(product: &Product) -> anyhow::Result<()> {
@@ -82,21 +129,26 @@ async fn populate(product: &Product) -> anyhow::Result<()> {
 }
 
 /// One after another, as far as the machine has memory for them.
-async fn wake(product: &Product, wanted: usize) -> anyhow::Result<Vec<Person>> {
+async fn wake(product: &Product, wanted: Range<usize>) -> anyhow::Result<Vec<Person>> {
     let mut awake = Vec::new();
-    for person in people(wanted) {
-        if available()? < KILOBYTES_PER_SANDBOX + KILOBYTES_TO_SPARE {
+    let all = people(wanted.end).into_iter().enumerate();
+    for (number, person) in all.skip(wanted.start) {
+        if kilobytes_available()? < KILOBYTES_PER_SANDBOX + KILOBYTES_TO_SPARE {
             say("  the machine has no memory for more sandboxes");
             break;
         }
-        let mark = mark(format!("wake-{}", awake.len()));
+        let mark = mark(format!("wake-{number}"));
         product
             .says(&person, &format!("Please note {mark}"))
             .await?;
         product.answered(&person, &mark).await?;
         awake.push(person);
     }
-    say(&format!("  {} sandboxes of {wanted} run", awake.len()));
+    say(&format!(
+        "  {} sandboxes of {} run",
+        awake.len(),
+        wanted.len()
+    ));
     Ok(awake)
 }
 
@@ -115,25 +167,6 @@ async fn traffic(product: &Product, people: &[Person], lasting: Duration) -> any
     Ok(())
 }
 
-/// In MiB.
-struct Memory {
-    /// Shared pages divided among those who share them.
-    proportional: f64,
-    resident: f64,
-}
-
-impl Memory {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
-            .with_context(|| format!("read the memory of {pid}"))?;
-        let field = |name| Ok::<_, anyhow::Error>(kilobytes(&rollup, name)? as f64 / 1024.0);
-        Ok(Self {
-            proportional: field("Pss:")?,
-            resident: field("Rss:")?,
-        })
-    }
-}
-
 const BACKENDS: &str = "select count(*) from pg_stat_activity where usename = 'clawkaka' and backend_type = 'client backend'";
 
 /// What Postgres takes for the product's connections: each is a process.
@@ -148,29 +181,4 @@ async fn of_backends(product: &Product) -> anyhow::Result<f64> {
         // One that has ended meanwhile takes nothing.
         .filter_map(|pid| Memory::of(pid.unsigned_abs()).ok());
     Ok(memory.map(|memory| memory.proportional).sum())
-}
-
-fn available() -> anyhow::Result<u64> {
-    let memory = std::fs::read_to_string("/proc/meminfo").context("read the machine's memory")?;
-    kilobytes(&memory, "MemAvailable:")
-}
-
-/// From a line such as `Pss:    1234 kB`.
-fn kilobytes(text: &str, name: &str) -> anyhow::Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .with_context(|| format!("find {name}"))?
-        .parse()
-        .context("read a number of kilobytes")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_kernels_numbers_are_read() {
-        let rollup = "00400000-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    20 kB\nPss:    14 kB\n";
-        assert_eq!(super::kilobytes(rollup, "Pss:").unwrap(), 14);
-        assert!(super::kilobytes(rollup, "Swap:").is_err());
-    }
 }

@@ -3,16 +3,21 @@
 //! The real binary, the real Docker, OpenClaw and Postgres; only WhatsApp and the model are
 //! simulated. `infra/bench.sh` prepares the machine and runs `clawkaka-bench`, which runs [`Row`]s.
 
+mod asked;
+mod asleep;
 mod bare;
 mod direct;
+mod fleet;
 mod load;
 mod memory;
 mod person;
 mod pgbench;
+mod pool;
 mod relay;
 pub mod report;
 mod request;
 mod stage;
+mod stopped;
 mod webhooks;
 
 use std::time::Duration;
@@ -25,16 +30,24 @@ pub enum Row {
     WebhookLatency,
     WebhookThroughput,
     NewPerson,
+    PooledPerson,
+    Wake,
+    Stopped,
+    Fleet,
     Relay,
     Memory,
     ModelRequest,
 }
 
 impl Row {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::WebhookLatency,
         Self::WebhookThroughput,
         Self::NewPerson,
+        Self::PooledPerson,
+        Self::Wake,
+        Self::Stopped,
+        Self::Fleet,
         Self::Relay,
         Self::Memory,
         Self::ModelRequest,
@@ -46,6 +59,10 @@ impl Row {
             Self::WebhookLatency => "webhook-latency",
             Self::WebhookThroughput => "webhook-throughput",
             Self::NewPerson => "new-person",
+            Self::PooledPerson => "pooled-person",
+            Self::Wake => "wake",
+            Self::Stopped => "stopped",
+            Self::Fleet => "fleet",
             Self::Relay => "relay",
             Self::Memory => "memory",
             Self::ModelRequest => "model-request",
@@ -57,6 +74,10 @@ impl Row {
             Self::WebhookLatency => Box::pin(webhooks::latency(scale)).await,
             Self::WebhookThroughput => Box::pin(webhooks::throughput(scale)).await,
             Self::NewPerson => Box::pin(person::measure(scale)).await,
+            Self::PooledPerson => Box::pin(pool::measure(scale)).await,
+            Self::Wake => Box::pin(asleep::measure(scale)).await,
+            Self::Stopped => Box::pin(stopped::measure(scale)).await,
+            Self::Fleet => Box::pin(fleet::measure(scale)).await,
             Self::Relay => Box::pin(relay::measure(scale)).await,
             Self::Memory => Box::pin(memory::measure(scale)).await,
             Self::ModelRequest => Box::pin(request::measure()).await,
@@ -74,11 +95,15 @@ pub struct Scale {
     pub warm_up: Duration,
     /// New people, each with a sandbox of their own.
     pub people: usize,
+    /// New people met from the pool, and wakes of each kind.
+    pub wakes: usize,
     /// Turns relayed, and as many sent directly.
     pub turns: usize,
     /// Sandboxes that run while memory is read.
     pub running: usize,
     pub light_traffic: Duration,
+    /// How long nobody writes while time on a core is read.
+    pub rest: Duration,
 }
 
 impl Scale {
@@ -88,9 +113,11 @@ impl Scale {
         slice: Duration::from_secs(10),
         warm_up: Duration::from_secs(3),
         people: 5,
+        wakes: 12,
         turns: 40,
         running: 10,
         light_traffic: Duration::from_secs(60),
+        rest: Duration::from_secs(60),
     };
     /// To see that every row can still be measured.
     pub const QUICK: Self = Self {
@@ -98,8 +125,10 @@ impl Scale {
         slice: Duration::from_secs(2),
         warm_up: Duration::from_secs(1),
         people: 1,
+        wakes: 1,
         turns: 3,
         running: 1,
         light_traffic: Duration::from_secs(5),
+        rest: Duration::from_secs(5),
     };
 }

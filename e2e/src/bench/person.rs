@@ -17,7 +17,7 @@ use crate::{
 
 /// What the worker logs when a gateway has let us in.
 const READY: &str = "sandbox is ready";
-const WALLS_PROVEN: &str = "walls proven from inside";
+pub const WALLS_PROVEN: &str = "walls proven from inside";
 
 pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let product = stage::whole(&[]).await?;
@@ -28,6 +28,7 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
     for number in 1..=scale.people {
         let took = somebody_new(&product, number).await?;
+        product.docker.kill_sandboxes().await?;
         bare.fill(|_| {}).await?;
         let floor = bare.boot().await?.as_secs_f64();
         bare.clear().await?;
@@ -55,7 +56,7 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Seconds from their first webhook to a gateway that has let us in.
-async fn somebody_new(product: &Product, number: usize) -> anyhow::Result<f64> {
+pub async fn somebody_new(product: &Product, number: usize) -> anyhow::Result<f64> {
     let (person, mark) = (person(number), mark(format!("new-{number}")));
     let written = Utc::now();
     product
@@ -65,12 +66,11 @@ async fn somebody_new(product: &Product, number: usize) -> anyhow::Result<f64> {
     let ready = ready_after(&product.logs.text()?, written).context("find when it was ready")?;
     // The next one has the machine to itself.
     product.settled().await?;
-    product.docker.kill_sandboxes().await?;
     Ok((ready - written).as_seconds_f64())
 }
 
 /// When the log first says after a moment that a sandbox is ready.
-fn ready_after(log: &str, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn ready_after(log: &str, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let ready = log.lines().filter(|line| line.contains(READY));
     let times = ready.filter_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;

@@ -5,13 +5,14 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::{Parser, Subcommand};
 use e2e::{
     Product, crowd,
     kill::{Case, run, table},
+    soak::{self, Soak},
 };
 
 /// Runs a story of the end-to-end tests again and again, on real Docker, OpenClaw and Postgres.
@@ -53,6 +54,35 @@ enum Story {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5000))]
         messages: u16,
     },
+    /// An hour of many people's lives in minutes, on few places: all fall asleep and wake all the time
+    Soak {
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=500))]
+        people: u16,
+
+        /// In all, of everybody
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=50_000))]
+        messages: u16,
+
+        /// How many sandboxes may be awake at a time
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=100))]
+        capacity: u8,
+
+        /// Seconds without a message until a sandbox is paused
+        #[arg(long, default_value_t = 2)]
+        pause_after: u16,
+
+        /// Seconds without a message until it is stopped
+        #[arg(long, default_value_t = 6)]
+        stop_after: u16,
+
+        /// How many wait, booted, for somebody new
+        #[arg(long, default_value_t = 0)]
+        pool: u8,
+
+        /// Who writes when is drawn from this; without it, from the clock
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 #[tokio::main]
@@ -69,6 +99,26 @@ async fn main() -> anyhow::Result<ExitCode> {
             people,
             messages,
         } => flood(repeat, people, messages).await?,
+        Story::Soak {
+            people,
+            messages,
+            capacity,
+            pause_after,
+            stop_after,
+            pool,
+            seed,
+        } => {
+            let soak = Soak {
+                people: people.into(),
+                messages: messages.into(),
+                capacity: capacity.into(),
+                pause_after: Duration::from_secs(pause_after.into()),
+                stop_after: Duration::from_secs(stop_after.into()),
+                pool: pool.into(),
+                seed: seed.unwrap_or_else(soak::any_seed),
+            };
+            soaked(soak).await?
+        }
     };
     Ok(if good {
         ExitCode::SUCCESS
@@ -123,6 +173,19 @@ async fn flood(repeat: u32, people: u8, messages: u16) -> anyhow::Result<bool> {
     ))?;
     product.finish(&[]).await?;
     Ok(right == repeat)
+}
+
+async fn soaked(soak: Soak) -> anyhow::Result<bool> {
+    // A signal drops what runs, which takes its deployment along.
+    let outcome = tokio::select! {
+        outcome = soak::run(soak, soak::show) => outcome?,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    };
+    let missing = outcome.never_met();
+    if !missing.is_empty() {
+        soak::show(&format!("never met: {}", missing.join(", ")));
+    }
+    Ok(missing.is_empty())
 }
 
 fn say(text: &str) -> io::Result<()> {

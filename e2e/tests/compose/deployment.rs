@@ -81,6 +81,7 @@ impl Deployment {
             ("BROKER_METRICS_PORT", (ports + 2).to_string()),
             ("SANDBOX_SUBNET", place.subnet.clone()),
             ("SANDBOX_UID_BASE", place.uid_base.to_string()),
+            ("SANDBOX_POOL_SIZE", "0".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
             ("WHATSAPP_API_BASE_URL", whatsapp.url()),
             ("WHATSAPP_SENDER_PHONE_NUMBER_ID", number),

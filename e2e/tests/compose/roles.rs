@@ -42,7 +42,13 @@ const ALLOWED: [Allowed; 6] = [
         uid: "0",
         // NET_ADMIN
         capabilities: "0000000000001000",
-        files: &["access-token", "database-url", "master-key"],
+        files: &[
+            "access-token",
+            "backup-key",
+            "backup-session",
+            "database-url",
+            "master-key",
+        ],
         holds: &["access-token", "database-password", "master-key"],
         networks: &["host"],
         docker: true,

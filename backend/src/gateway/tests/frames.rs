@@ -10,10 +10,12 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     gateway::{
         device::Device,
+        hello::read_hello,
         protocol::{
-            Abort, Challenge, Connect, Delete, Frame, History, Request, Send, Subscribe, decode,
-            hello,
+            Abort, Challenge, Connect, Delete, Frame, History, Request, Send, SetFile, Subscribe,
+            decode,
         },
+        suspend::Suspension,
         transcript,
     },
     id::SandboxId,
@@ -89,6 +91,22 @@ fn every_frame_we_send_fits_the_schema() {
         delete_transcript: true,
     });
     assert_sendable(&delete, "SessionsDeleteParams");
+    let file = Request::SetFile(SetFile::new("USER.md", "Anna"));
+    assert_sendable(&file, "AgentsFilesSetParams");
+    let id = "s1";
+    for (asked, definition) in [
+        (Suspension::PREPARE, "GatewaySuspendPrepareParams"),
+        (
+            Suspension::Status { suspension_id: id },
+            "GatewaySuspendStatusParams",
+        ),
+        (
+            Suspension::Resume { suspension_id: id },
+            "GatewaySuspendResumeParams",
+        ),
+    ] {
+        assert_sendable(&Request::Suspension(asked), definition);
+    }
 }
 
 #[test]
@@ -96,9 +114,10 @@ fn a_recorded_hello_tells_our_scopes_and_the_tick() {
     let recorded = include_str!("../fixtures/hello.json");
     assert_received("HelloOk", &serde_json::from_str(recorded).unwrap());
     let raw: Box<RawValue> = serde_json::from_str(recorded).unwrap();
-    let hello = hello(&raw).unwrap();
+    let hello = read_hello(&raw).unwrap();
     assert!(hello.scopes.iter().any(|scope| scope == "operator.admin"));
     assert_eq!(hello.tick.as_secs(), 30);
+    assert!(!hello.is_suspended);
 }
 
 #[test]
@@ -190,7 +209,7 @@ proptest! {
         let text = value.to_string();
         decode(&text);
         let raw = RawValue::from_string(text).unwrap();
-        hello(&raw);
+        read_hello(&raw);
         if let Some(page) = transcript::page(&raw) {
             for row in page.rows {
                 prop_assert!(!row.id.is_empty());

@@ -2,9 +2,9 @@
 
 use super::{
     facts::Facts,
-    finding::{Found, fail, ok, warn},
+    finding::{Found, fail, ok, skip, warn},
 };
-use crate::sandbox::runtime::Runtime;
+use crate::sandbox::{row, runtime::Runtime};
 
 /// The oldest engine we are tried with: API 1.41.
 const OLDEST: (u32, u32) = (20, 10);
@@ -87,6 +87,23 @@ pub async fn image(facts: &Facts) -> Result<Found, Found> {
         Err(error) => fail(
             format!("Docker cannot look for the image: {error:#}."),
             "Look at Docker's own log: `journalctl -u docker`.",
+        ),
+    })
+}
+
+/// Each keeps the image it was made with until it is upgraded.
+pub async fn older(facts: &Facts) -> Result<Found, Found> {
+    let image = facts.docker().await?.image(&facts.config.sandbox.image);
+    let Ok(Some(image)) = image.await else {
+        return Err(skip("The sandbox image is not on this machine."));
+    };
+    let others = row::image::count_others(facts.db().await?, &image).await;
+    let unread = |error| skip(format!("The tables cannot be read: {error:#}."));
+    Ok(match others.map_err(unread)? {
+        0 => ok("Everybody's sandbox runs the current image."),
+        others => warn(
+            format!("{others} sandboxes run another image than the current one."),
+            "`clawkaka sandbox upgrade --all` moves them, one first, with a way back.",
         ),
     })
 }

@@ -87,7 +87,9 @@ impl Facts {
         let connect = async || {
             let config = &self.config;
             let (layout, shape) = (app::layout(config), app::shape(config));
-            let connected = Docker::connect(&config.sandbox.docker_host, layout, shape).await;
+            let limit = app::limit(config);
+            let connected =
+                Docker::connect(&config.sandbox.docker_host, layout, shape, limit).await;
             connected.map_err(|error| format!("{error:#}"))
         };
         self.docker
@@ -142,6 +144,17 @@ impl Facts {
             Ok(token) if token.is_valid => Ok(token),
             _ => Err(skip("The access token is not taken.")),
         }
+    }
+
+    /// What the worker last measured; nothing when it has not yet. An error in words when it is not
+    /// reached.
+    pub async fn gauge(&self, name: &str) -> Result<Option<String>, &'static str> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.config.ports.metrics);
+        let answer = self.local.get(url).send().await;
+        let answer = answer.map_err(|_| "The worker's metrics are not reached")?;
+        let text = answer.text().await.unwrap_or_default();
+        let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        Ok(text.lines().find_map(value))
     }
 
     pub fn master(&self) -> Option<&MasterKey> {

@@ -5,7 +5,9 @@
 //! roles of this process need is looked at (ROLES). Nothing is changed, but that ports of the bridge
 //! which are not isolated yet are, and that one harmless signed webhook is stored.
 
+mod backup;
 mod clock;
+mod disks;
 mod docker;
 mod facts;
 mod finding;
@@ -35,6 +37,8 @@ use finding::{Check, Finding, Verdict, check, check_within, fail, ok};
 
 /// The walls' probe starts two containers.
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
+/// A store may be far away, and a whole backup of the tables is read.
+const STORE_WITHIN: Duration = Duration::from_secs(90);
 
 const EXAMPLES: &str = "Examples:
   clawkaka doctor
@@ -130,12 +134,15 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("live-restore", docker::live_restore(facts)),
             check("runtime", docker::runtime(facts)),
             check("image", docker::image(facts)),
+            check("sandboxes-older-image", docker::older(facts)),
             check("subnet", machine::subnet(facts)),
             check("network", walls::network(facts)),
             check("walls", walls::walls(facts)),
             check("bridge-netfilter", walls::bridge_netfilter(facts)),
             check_within(PROBE_WITHIN, "walls-probe", walls::probe(facts)),
             check("disk", machine::disk(facts)),
+            check("disk-wall", disks::wall(facts)),
+            check("disks-full", disks::full(facts)),
             check("inodes", machine::inodes(facts)),
             check("memory", machine::memory(facts)),
             check("graph", graph::graph(facts)),
@@ -144,6 +151,9 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("number", graph::number(facts)),
             check("webhook-subscription", graph::subscription(facts)),
             check("keys", tables::keys(facts)),
+            check_within(STORE_WITHIN, "backup-store", backup::store(facts)),
+            check("backup-age", backup::age(facts)),
+            check_within(STORE_WITHIN, "backup-key", backup::key(facts)),
             check("line", work::line(facts)),
             check("lease", work::lease(facts)),
             check("queue", work::queue(facts)),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const PUT_UP: &str = "Run `infra/firewall/walls.sh up` as root, with this deployment's settings.";
-const GAUGE: &str = "clawkaka_walls_standing ";
+const GAUGE: &str = "clawkaka_walls_standing";
 
 pub async fn network(facts: &Facts) -> Result<Found, Found> {
     let docker = facts.docker().await?;
@@ -87,13 +87,9 @@ pub async fn probe(facts: &Facts) -> Result<Found, Found> {
             },
         );
     }
-    let url = format!("http://127.0.0.1:{}/metrics", facts.config.ports.metrics);
-    let answer = facts.local.get(url).send().await;
-    let answer =
-        answer.map_err(|_| skip("The worker's metrics are not reached; --probe tries itself."))?;
-    let text = answer.text().await.unwrap_or_default();
-    let gauge = text.lines().find_map(|line| line.strip_prefix(GAUGE));
-    match gauge {
+    let gauge = facts.gauge(GAUGE).await;
+    let gauge = gauge.map_err(|why| skip(format!("{why}; --probe tries itself.")))?;
+    match gauge.as_deref() {
         Some("1") => Ok(ok("The worker has proven the walls from inside.")),
         Some(_) => Ok(fail(
             "The walls are as they should be, but the worker has not proven them from inside.",

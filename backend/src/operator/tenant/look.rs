@@ -162,11 +162,3 @@ pub async fn history(
     .await
     .context("read a person's history")
 }
-
-/// The sealed name.
-pub async fn sealed_name(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar!("select name from tenant where id = $1", id as TenantId)
-        .fetch_one(db)
-        .await
-        .context("read a person's name")
-}

@@ -1,10 +1,12 @@
-//! `clawkaka tenant list|show|suspend|resume`: the people, by id.
+//! `clawkaka tenant list|show|suspend|resume|export|erase`: the people, by id.
 //!
 //! A suspended person is refused silently: what they write is stored and goes no further, what
 //! waited for a turn is refused too, answers that are queued wait as long as any other message, and
 //! the sandbox is stopped with its memory kept. A turn that runs then loses its sandbox and is given
 //! up at its deadline.
 
+mod erase;
+mod export;
 mod look;
 mod show;
 
@@ -38,6 +40,10 @@ pub enum Command {
     Suspend(Change),
     /// Lets a suspended person in again.
     Resume(Change),
+    /// Writes everything we hold of a person into a folder or an archive, to be read by them.
+    Export(export::Options),
+    /// Forgets a person for good: rows, agent, files, snapshots.
+    Erase(erase::Options),
 }
 
 #[derive(Args)]
@@ -79,6 +85,8 @@ impl Command {
             Self::List(options) => options.json,
             Self::Show(options) => options.json,
             Self::Suspend(options) | Self::Resume(options) => options.json,
+            Self::Export(options) => options.json,
+            Self::Erase(options) => options.json,
         }
     }
 }
@@ -93,6 +101,8 @@ pub async fn run(
         Command::Show(options) => show::show(options, problems, now).await,
         Command::Suspend(options) => suspend(options, problems, now).await,
         Command::Resume(options) => resume(options, problems, now).await,
+        Command::Export(options) => export::run(options, problems, now).await,
+        Command::Erase(options) => erase::run(options, problems, now).await,
     }
 }
 

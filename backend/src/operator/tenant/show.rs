@@ -194,7 +194,7 @@ async fn reveal(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Revealed> {
     let mut tx = db.begin().await.context("begin to reveal a person")?;
-    let name = match look::sealed_name(&mut *tx, id).await? {
+    let name = match crate::tenant::name(&mut *tx, id).await? {
         Some(sealed) => Some(String::from_utf8_lossy(&opener.open(&sealed)?).into_owned()),
         None => None,
     };

@@ -119,6 +119,16 @@ fn finished(row: &Received) -> Explanation {
             "It was no text; the person was told that only texts are read.",
             NOTHING,
         ),
+        "restored" => said(
+            "restored",
+            "It was open when the backup was made that this deployment was restored from; it counts as answered.",
+            "If the person was never answered, they have to write again.",
+        ),
+        "erased" => said(
+            "erased",
+            "The person was erased before it was answered.",
+            NOTHING,
+        ),
         "unknown_line" => said(
             "unknown_line",
             "It came in on a number that is none of ours.",

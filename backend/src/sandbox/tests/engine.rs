@@ -7,29 +7,41 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     id::SandboxId,
     sandbox::{
         plan::Observed,
-        runtime::{Answer, Breach, Container, Runtime},
+        runtime::{Answer, Breach, Chunk, Container, Runtime},
         spec::Spec,
     },
 };
 
 #[derive(Default)]
-pub struct Engine(Mutex<State>);
+pub struct Engine {
+    state: Mutex<State>,
+    pub stall: Arc<Stall>,
+}
 
 #[derive(Default)]
 pub struct State {
     pub containers: Vec<Container>,
     pub volumes: Vec<SandboxId>,
+    /// What is in them, as Docker tells it.
+    pub files: HashMap<SandboxId, Bytes>,
     pub breach: Option<Breach>,
     pub leak: Option<Breach>,
     pub refuses_to_start: bool,
+    pub refuses_to_pause: bool,
+    /// What new sandboxes are to run by now.
     pub image: Option<String>,
+    /// Images that somebody removed.
+    pub lost_images: Vec<String>,
+    /// What started containers of this image write into their volumes.
+    pub spoils: Option<(String, Bytes)>,
     /// Holds a list back after it was taken.
     pub gate: Option<Arc<Notify>>,
     addresses: HashMap<String, Ipv4Addr>,
@@ -37,9 +49,39 @@ pub struct State {
     made: u32,
 }
 
+/// Where something stops until the story goes on, or lets it die there.
+#[derive(Default)]
+pub struct Stall {
+    at: Mutex<Option<&'static str>>,
+    reached: Notify,
+    go: Notify,
+}
+
+impl Stall {
+    pub fn set(&self, at: &'static str) {
+        *self.at.lock().unwrap() = Some(at);
+    }
+
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub fn go_on(&self) {
+        self.go.notify_one();
+    }
+
+    pub async fn pass(&self, what: &'static str) {
+        let is_here = self.at.lock().unwrap().take_if(|at| *at == what).is_some();
+        if is_here {
+            self.reached.notify_one();
+            self.go.notified().await;
+        }
+    }
+}
+
 impl Engine {
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     /// Every change that was asked for, in order.
@@ -58,14 +100,21 @@ impl Engine {
 
     /// The container ends by itself.
     pub fn crash(&self, sandbox: SandboxId) {
+        self.becomes(sandbox, Observed::Exited);
+    }
+
+    /// What Docker shows of it from now on.
+    pub fn becomes(&self, sandbox: SandboxId, observed: Observed) {
         let mut state = self.state();
         let found = state
             .containers
             .iter_mut()
             .find(|container| container.sandbox == sandbox);
         let found = found.unwrap();
-        found.observed = Observed::Exited;
-        found.started_at = String::new();
+        found.observed = observed;
+        if !matches!(observed, Observed::Running | Observed::Paused) {
+            found.started_at = String::new();
+        }
     }
 
     fn change(&self, what: &str, id: &str, to: Observed) -> anyhow::Result<()> {
@@ -103,12 +152,14 @@ impl Runtime for Engine {
     }
 
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<String>> {
-        let image = self
-            .state()
-            .image
-            .clone()
-            .unwrap_or_else(|| reference.to_owned());
-        async move { Ok(Some(image)) }.boxed()
+        let state = self.state();
+        let image = match (reference, &state.image) {
+            ("image", Some(image)) => image.clone(),
+            ("image", None) => "sha256:first".to_owned(),
+            (id, _) => id.to_owned(),
+        };
+        let image = Some(image).filter(|image| !state.lost_images.contains(image));
+        async move { Ok(image) }.boxed()
     }
 
     fn ensure_network(&self) -> Answer<'_, ()> {
@@ -135,7 +186,7 @@ impl Runtime for Engine {
             Ok(state
                 .containers
                 .iter()
-                .find(|container| container.id == id)
+                .find(|container| container.id == id || container.name == id)
                 .cloned())
         }
         .boxed()
@@ -143,6 +194,7 @@ impl Runtime for Engine {
 
     fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()> {
         async move {
+            self.stall.pass("create").await;
             let mut state = self.state();
             state.made += 1;
             let id = format!("c{}", state.made);
@@ -172,6 +224,7 @@ impl Runtime for Engine {
                 name: spec.name.clone(),
                 sandbox: spec.sandbox,
                 spec_hash: spec.hash.clone(),
+                image: spec.body.image.clone().unwrap_or_default(),
                 observed: Observed::Created,
                 started_at: String::new(),
                 address: None,
@@ -186,6 +239,7 @@ impl Runtime for Engine {
 
     fn upload<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()> {
         async move {
+            self.stall.pass("upload").await;
             let container = self.inspect(id).await?;
             ensure!(!archive.is_empty(), "an empty archive");
             ensure!(
@@ -199,8 +253,18 @@ impl Runtime for Engine {
 
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         async move {
+            self.stall.pass("start").await;
             ensure!(!self.state().refuses_to_start, "the engine refuses");
-            self.change("start", id, Observed::Running)
+            self.change("start", id, Observed::Running)?;
+            let mut state = self.state();
+            let made = state.containers.iter().find(|one| one.id == id);
+            let made = made.map(|one| (one.sandbox, one.image.clone()));
+            if let (Some((sandbox, image)), Some((bad, files))) = (made, state.spoils.clone())
+                && image == bad
+            {
+                state.files.insert(sandbox, files);
+            }
+            Ok(())
         }
         .boxed()
     }
@@ -210,7 +274,11 @@ impl Runtime for Engine {
     }
 
     fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        async move { self.change("pause", id, Observed::Paused) }.boxed()
+        async move {
+            ensure!(!self.state().refuses_to_pause, "the engine is out of sorts");
+            self.change("pause", id, Observed::Paused)
+        }
+        .boxed()
     }
 
     fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
@@ -219,6 +287,7 @@ impl Runtime for Engine {
 
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         async move {
+            self.stall.pass("remove").await;
             let mut state = self.state();
             state.log.push(format!("remove {id}"));
             state.containers.retain(|container| container.id != id);
@@ -234,6 +303,57 @@ impl Runtime for Engine {
     fn remove_volume(&self, sandbox: SandboxId) -> Answer<'_, ()> {
         async move {
             self.state().volumes.retain(|volume| *volume != sandbox);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn read_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        _image: &'a str,
+        to: mpsc::Sender<Chunk>,
+    ) -> Answer<'a, bool> {
+        async move {
+            self.stall.pass("read").await;
+            let runs = self.of(sandbox).map(|container| container.observed);
+            ensure!(
+                runs != Some(Observed::Running),
+                "a running sandbox was read"
+            );
+            let (there, files) = {
+                let state = self.state();
+                let files = state.files.get(&sandbox).cloned();
+                (state.volumes.contains(&sandbox), files.unwrap_or_default())
+            };
+            if there {
+                to.send(Ok(files)).await?;
+            }
+            Ok(there)
+        }
+        .boxed()
+    }
+
+    fn fill_volume<'a>(
+        &'a self,
+        sandbox: SandboxId,
+        _image: &'a str,
+        _uid: u32,
+        from: BoxStream<'static, Bytes>,
+    ) -> Answer<'a, ()> {
+        async move {
+            ensure!(
+                self.of(sandbox).is_none(),
+                "a volume was filled that a container has"
+            );
+            let files = from.collect::<Vec<_>>().await.concat();
+            self.stall.pass("fill").await;
+            let mut state = self.state();
+            state.log.push("fill".to_owned());
+            state.files.insert(sandbox, files.into());
+            if !state.volumes.contains(&sandbox) {
+                state.volumes.push(sandbox);
+            }
             Ok(())
         }
         .boxed()

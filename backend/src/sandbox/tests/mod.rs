@@ -1,11 +1,14 @@
 //! Stories of the reconcile loop and of the table, over an engine in memory and a real Postgres.
 
-mod engine;
+mod asleep;
+pub mod engine;
+mod gateway;
+mod image;
 mod stories;
 mod table;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
@@ -14,17 +17,30 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Parts, Sandboxes, layout::Layout, row, spec::Shape};
+use super::{
+    Parts, Sandboxes,
+    layout::Layout,
+    plan::Sleep,
+    row::{
+        self,
+        order::{self, Order},
+    },
+    spec::Shape,
+};
 use crate::{
     clock::Clock,
     id::{SandboxId, TenantId},
     seal::MasterKey,
 };
 use engine::Engine;
+use gateway::Scripted;
+
+type Open = Arc<Mutex<HashMap<SandboxId, DateTime<Utc>>>>;
 
 /// A tenant of `fixtures/tenants.sql`; from 10 to 29.
 pub fn tenant(n: u128) -> TenantId {
@@ -35,21 +51,38 @@ pub fn tenant(n: u128) -> TenantId {
 pub struct World {
     pub pool: PgPool,
     pub engine: Arc<Engine>,
+    pub gateway: Arc<Scripted>,
     pub clock: Clock,
     pub sandboxes: Sandboxes,
-    open: Arc<Mutex<HashSet<SandboxId>>>,
+    open: Open,
     lease: Arc<AtomicBool>,
+    places: (usize, usize),
 }
+
+/// More than any story needs, and no pool.
+const ROOMY: (usize, usize) = (100, 0);
 
 impl World {
     pub fn new(pool: PgPool) -> Self {
-        Self::with(pool, Arc::default(), Arc::default())
+        Self::with_places(pool, ROOMY.0, ROOMY.1)
     }
 
-    fn with(pool: PgPool, engine: Arc<Engine>, open: Arc<Mutex<HashSet<SandboxId>>>) -> Self {
+    pub fn with_places(pool: PgPool, capacity: usize, pool_size: usize) -> Self {
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let places = (capacity, pool_size);
+        Self::with(pool, clock, Arc::default(), Arc::default(), places)
+    }
+
+    fn with(
+        pool: PgPool,
+        clock: Clock,
+        engine: Arc<Engine>,
+        open: Open,
+        places: (usize, usize),
+    ) -> Self {
         let lease = Arc::new(AtomicBool::new(true));
         let (wanted, held) = (open.clone(), lease.clone());
+        let gateway = Arc::new(Scripted::at(engine.stall.clone()));
         let sandboxes = Sandboxes::new(Parts {
             pool: pool.clone(),
             runtime: engine.clone(),
@@ -64,6 +97,13 @@ impl World {
             master: Arc::new(MasterKey::parse(&STANDARD.encode([7; 32]).into()).unwrap()),
             clock: clock.clone(),
             boots: 2,
+            sleep: Sleep {
+                pause_after: TimeDelta::minutes(5),
+                stop_after: TimeDelta::minutes(30),
+            },
+            capacity: places.0,
+            pool_size: places.1,
+            gateway: gateway.clone(),
             open_turns: Arc::new(move || {
                 let ids = wanted.lock().unwrap().clone();
                 Box::pin(async move { Ok(ids) })
@@ -73,16 +113,24 @@ impl World {
         Self {
             pool,
             engine,
+            gateway,
             clock,
             sandboxes,
             open,
             lease,
+            places,
         }
     }
 
     /// Another process takes over: nothing is known but what engine and table say.
     pub fn restart(self) -> Self {
-        Self::with(self.pool, self.engine, self.open)
+        let (capacity, pool_size) = self.places;
+        self.restart_with_places(capacity, pool_size)
+    }
+
+    pub fn restart_with_places(self, capacity: usize, pool_size: usize) -> Self {
+        let places = (capacity, pool_size);
+        Self::with(self.pool, self.clock, self.engine, self.open, places)
     }
 
     pub async fn assign(&self, n: u128) -> SandboxId {
@@ -92,15 +140,55 @@ impl World {
             .unwrap()
     }
 
+    /// A new one, whoever waits in the pool.
+    pub async fn assign_to_new(&self, n: u128) -> SandboxId {
+        let mut conn = self.pool.acquire().await.unwrap();
+        row::make(&mut conn, Some(tenant(n)), self.clock.now())
+            .await
+            .unwrap()
+    }
+
     /// A sandbox somebody has a turn open with.
     pub async fn wanted(&self, n: u128) -> SandboxId {
         let id = self.assign(n).await;
-        self.open.lock().unwrap().insert(id);
+        self.opens(id);
         id
+    }
+
+    /// A turn opens.
+    pub fn opens(&self, id: SandboxId) {
+        self.open.lock().unwrap().insert(id, self.clock.now());
+    }
+
+    /// A turn opens while the sandbox comes to rest.
+    pub fn opens_while_resting(&self, id: SandboxId) {
+        let (open, now) = (self.open.clone(), self.clock.now());
+        self.gateway
+            .meanwhile(move || _ = open.lock().unwrap().insert(id, now));
     }
 
     pub fn turn_ends(&self, id: SandboxId) {
         self.open.lock().unwrap().remove(&id);
+    }
+
+    /// The person's turn ends, and counts as activity.
+    pub async fn answered(&self, id: SandboxId) {
+        row::touch(&self.pool, id, self.clock.now()).await.unwrap();
+        self.turn_ends(id);
+    }
+
+    /// An operator's order, as `clawkaka sandbox` leaves it.
+    pub async fn order(&self, id: SandboxId, order: Order) {
+        let now = self.clock.now();
+        order::give(&self.pool, id, order, now).await.unwrap();
+    }
+
+    pub async fn in_pool(&self) -> Vec<SandboxId> {
+        let members = "select id from sandbox where tenant_id is null and intent = 'auto'";
+        sqlx::query_scalar(members)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub fn lose_lease(&self) {
@@ -125,10 +213,24 @@ impl World {
         count
     }
 
+    /// Whoever asks for it gets its address at once.
+    pub fn is_within_reach(&self, id: SandboxId) -> bool {
+        self.sandboxes
+            .endpoint(id)
+            .now_or_never()
+            .is_some_and(|found| found.is_ok())
+    }
+
     /// Passes until there is nothing left to do.
     pub async fn settle(&self) {
-        for _ in 0..20 {
-            if self.pass().await == 0 {
+        let mut quiet = 0;
+        for _ in 0..40 {
+            quiet = match self.pass().await {
+                0 => quiet + 1,
+                _ => 0,
+            };
+            // A pass may make a row, which the next one sees.
+            if quiet == 2 {
                 return;
             }
         }

@@ -112,7 +112,7 @@ async fn what_survived_our_restart_is_adopted_and_not_touched(pool: PgPool) {
     let id = world.wanted(10).await;
     world.settle().await;
     let before = world.sandboxes.endpoint(id).await.unwrap();
-    world.turn_ends(id);
+    world.answered(id).await;
     let (world, log) = (world.restart(), 2);
     world.settle().await;
     let after = world.sandboxes.endpoint(id).await.unwrap();
@@ -147,7 +147,7 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
     let endpoint = world.sandboxes.endpoint(one).await.unwrap();
     world.sandboxes.ready(&endpoint).await.unwrap();
     let waiting = world.assign(12).await;
-    world.turn_ends(two);
+    world.answered(two).await;
 
     world.engine.state().breach = Some("the table is gone".to_owned());
     world.pass().await;
@@ -158,10 +158,10 @@ async fn when_the_walls_fall_all_are_paused_and_go_on_when_they_stand(pool: PgPo
             "within one pass"
         );
     }
-    world.open.lock().unwrap().insert(waiting);
+    world.opens(waiting);
     world.settle().await;
     assert_eq!(world.engine.of(waiting), None, "nothing is started");
-    assert!(world.sandboxes.endpoint(one).now_or_never().is_none());
+    assert!(!world.is_within_reach(one));
     assert!(
         world.sandboxes.lost(&endpoint).now_or_never().is_none(),
         "a pause ends no run"
@@ -198,7 +198,7 @@ async fn fallen_walls_pause_all_even_while_the_database_is_down(pool: PgPool) {
     world.engine.state().breach = Some("the table is gone".to_owned());
     world.pass().await;
     assert_eq!(world.engine.of(id).unwrap().observed, Observed::Paused);
-    assert!(world.sandboxes.endpoint(id).now_or_never().is_none());
+    assert!(!world.is_within_reach(id));
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -276,7 +276,7 @@ async fn what_nobody_wants_awake_is_not_kept_but_its_volume_is(pool: PgPool) {
     let world = World::new(pool);
     let id = world.wanted(10).await;
     world.settle().await;
-    world.turn_ends(id);
+    world.answered(id).await;
     world.settle().await;
     assert_eq!(
         world.engine.of(id).unwrap().observed,
@@ -287,30 +287,6 @@ async fn what_nobody_wants_awake_is_not_kept_but_its_volume_is(pool: PgPool) {
     world.settle().await;
     assert_eq!(world.engine.of(id), None);
     assert_eq!(world.engine.state().volumes, [id]);
-}
-
-#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
-async fn a_new_image_waits_until_nobody_talks(pool: PgPool) {
-    let world = World::new(pool);
-    let id = world.wanted(10).await;
-    world.settle().await;
-    row::touch(&world.pool, id, world.clock.now())
-        .await
-        .unwrap();
-    let old = world.engine.of(id).unwrap();
-    world.engine.state().image = Some("newer".to_owned());
-    world.settle().await;
-    world.turn_ends(id);
-    world.settle().await;
-    assert_eq!(world.engine.of(id).unwrap(), old, "just now somebody did");
-    world.advance(121);
-    world.settle().await;
-    assert_eq!(world.engine.of(id), None);
-    world.open.lock().unwrap().insert(id);
-    world.settle().await;
-    let new = world.engine.of(id).unwrap();
-    assert_eq!(new.observed, Observed::Running);
-    assert_ne!(new.spec_hash, old.spec_hash);
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
@@ -340,6 +316,7 @@ fn container(name: &str, sandbox: SandboxId) -> Container {
         name: name.to_owned(),
         sandbox,
         spec_hash: String::new(),
+        image: String::new(),
         observed: Observed::Running,
         started_at: "2027-01-15T08:00:00Z".to_owned(),
         address: None,
@@ -347,7 +324,7 @@ fn container(name: &str, sandbox: SandboxId) -> Container {
 }
 
 async fn rows(world: &World, id: SandboxId) -> row::Row {
-    row::list(&world.pool, &[id])
+    row::list(&world.pool, &[id], world.clock.now())
         .await
         .unwrap()
         .into_iter()

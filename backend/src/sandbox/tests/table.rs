@@ -26,7 +26,7 @@ async fn people_who_come_at_once_get_one_sandbox_each_in_the_lowest_slots(pool: 
         .collect();
     assert_eq!(ids.len(), 20);
     assert_eq!(assigned[..20], assigned[20..]);
-    let rows = row::list(&pool, &ids).await.unwrap();
+    let rows = row::list(&pool, &ids, DateTime::UNIX_EPOCH).await.unwrap();
     let mut slots: Vec<_> = rows.iter().map(|row| row.slot).collect();
     slots.sort_unstable();
     assert_eq!(slots, (1..=20).collect::<Vec<_>>());
@@ -35,19 +35,42 @@ async fn people_who_come_at_once_get_one_sandbox_each_in_the_lowest_slots(pool: 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
 async fn the_cursor_moves_only_from_where_its_reader_left_it(pool: PgPool) {
     let id = World::new(pool.clone()).assign(10).await;
-    let (session, cursor) = row::session(&pool, id).await.unwrap();
+    let (session, cursor) = row::conversation::session(&pool, id).await.unwrap();
     assert_eq!((session, cursor), (1, None));
-    assert!(row::set_cursor(&pool, id, 1, None, "a").await.unwrap());
-    assert!(!row::set_cursor(&pool, id, 1, None, "b").await.unwrap());
-    assert!(row::set_cursor(&pool, id, 1, Some("a"), "b").await.unwrap());
-    assert!(row::fresh_session(&pool, id, 1).await.unwrap());
     assert!(
-        !row::fresh_session(&pool, id, 1).await.unwrap(),
+        row::conversation::set_cursor(&pool, id, 1, None, "a")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !row::conversation::set_cursor(&pool, id, 1, None, "b")
+            .await
+            .unwrap()
+    );
+    assert!(
+        row::conversation::set_cursor(&pool, id, 1, Some("a"), "b")
+            .await
+            .unwrap()
+    );
+    assert!(
+        row::conversation::fresh_session(&pool, id, 1)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !row::conversation::fresh_session(&pool, id, 1)
+            .await
+            .unwrap(),
         "it has begun already"
     );
-    assert_eq!(row::session(&pool, id).await.unwrap(), (2, None));
+    assert_eq!(
+        row::conversation::session(&pool, id).await.unwrap(),
+        (2, None)
+    );
     assert!(
-        !row::set_cursor(&pool, id, 1, None, "c").await.unwrap(),
+        !row::conversation::set_cursor(&pool, id, 1, None, "c")
+            .await
+            .unwrap(),
         "of the old session"
     );
 }

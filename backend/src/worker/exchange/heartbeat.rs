@@ -36,12 +36,11 @@ const SILENT_REST_CHARS: usize = 300;
 
 impl Exchange {
     pub(super) async fn look_around(&self, turn: &Turn) -> anyhow::Result<Next> {
-        let deadline = self.ends_at(turn);
         let reached = tokio::select! {
-            reached = self.reach_by(turn, deadline) => reached?,
+            reached = self.reach_by(turn) => reached?,
             wrote = self.person_writes(turn) => return self.give_way(turn, wrote).await,
         };
-        let Some(reached) = reached else {
+        let Some((reached, deadline)) = reached else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
         let zone = window::zone(&tenant::standing(&self.db, turn.tenant).await?.time_zone);

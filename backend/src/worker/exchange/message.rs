@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Exchange, Left, Next, said::Read};
+use super::{Exchange, Left, Next, Reached, said::Read};
 use crate::{
     copy,
     gateway::ask::{Outcome, Question},
@@ -25,11 +25,11 @@ struct Asked {
     last_wamid: Option<String>,
 }
 
-/// What a person hears who waits for an answer in vain.
-pub(super) fn apology(turn: &Turn, why: &str) -> Option<&'static str> {
+fn apology(turn: &Turn, why: &str) -> Option<&'static str> {
     match (turn.trigger, why) {
         (Trigger::Heartbeat, _) => None,
         (_, "deadline") => Some(copy::TOO_LONG),
+        (_, "disk_full") => Some(copy::DISK_FULL),
         _ => Some(copy::SORRY),
     }
 }
@@ -92,11 +92,11 @@ impl Exchange {
     }
 
     async fn converse(&self, turn: &Turn, text: &str) -> anyhow::Result<Next> {
-        let deadline = self.ends_at(turn);
-        let Some(reached) = self.reach_by(turn, deadline).await? else {
+        let Some((reached, deadline)) = self.reach_by(turn).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
-        let (session_no, cursor) = sandbox::row::session(&self.db, turn.sandbox).await?;
+        self.introduce(turn, &reached).await;
+        let (session_no, cursor) = self.session(turn.sandbox, &reached).await?;
         let session = format!("main-{session_no}");
         let question = Question {
             session: &session,
@@ -107,7 +107,16 @@ impl Exchange {
             deadline,
             idle: self.idle,
         };
-        let (end, said, new) = match self.ask(turn, &reached, &question).await? {
+        let asked = tokio::select! {
+            asked = self.ask(turn, &reached, &question) => asked?,
+            // It cannot even write down that it failed, and has to be started again, which sets
+            // some space free. Not asked again: it would most likely fill that, too.
+            () = self.sandboxes.out_of_space(&reached.endpoint) => {
+                self.sandboxes.broken(&reached.endpoint, "its disk is full").await?;
+                return self.bury(turn, "disk_full").await;
+            }
+        };
+        let (end, said, new) = match asked {
             Outcome::Answered { said, cursor } => (End::Answered, said, cursor),
             Outcome::Silent { said, cursor } => (End::Silent, said, cursor),
             Outcome::ModelFailed { said, cursor } => (End::Buried("model_failed"), said, cursor),
@@ -119,7 +128,8 @@ impl Exchange {
                     "the agent gave this session up; a fresh one begins"
                 );
                 metrics::counter!("clawkaka_sessions_tombstoned_total").increment(1);
-                sandbox::row::fresh_session(&self.db, turn.sandbox, session_no).await?;
+                sandbox::row::conversation::fresh_session(&self.db, turn.sandbox, session_no)
+                    .await?;
                 return self.ask_again(turn).await;
             }
         };
@@ -134,13 +144,40 @@ impl Exchange {
             drafts: read.drafts(Class::Reply),
             cursor: read.moved(),
             apology: match end {
-                End::Buried(why) => apology(turn, why),
+                End::Buried(why) => self.apology(turn, why).await,
                 _ => None,
             },
         };
         let next = self.finish(turn, left).await?;
+        self.mention_full_disk(turn, &reached).await;
         self.note_agenda(turn, &reached).await;
         Ok(next)
+    }
+
+    /// What a person hears who waits for an answer in vain, the one reason named that they can mend.
+    pub(super) async fn apology(&self, turn: &Turn, why: &str) -> Option<&'static str> {
+        let sentence = apology(turn, why)?;
+        match self.sandboxes.disk_is_full(turn.sandbox).await {
+            true => Some(copy::DISK_FULL),
+            false => Some(sentence),
+        }
+    }
+
+    /// Once a day, while the agent can still be asked to delete something. After the answer, which
+    /// does not wait for it; and not worth a turn's failure.
+    async fn mention_full_disk(&self, turn: &Turn, reached: &Reached) {
+        if !self.sandboxes.is_short_of_space(&reached.endpoint).await {
+            return;
+        }
+        let mention = async {
+            let mut db = self.db.acquire().await?;
+            let key = format!("disk-full/{}", self.clock.now().date_naive());
+            self.say(&mut db, turn, &key, copy::DISK_FULL).await
+        };
+        match mention.await {
+            Ok(()) => self.wakes.outbox.notify_one(),
+            Err(error) => tracing::warn!("failed to mention a full disk: {error:#}"),
+        }
     }
 
     /// Runs `work`; if it is this person's first answer and takes long, says so meanwhile.
@@ -164,6 +201,18 @@ impl Exchange {
         // The key makes it once in a lifetime, whatever restarts meanwhile.
         self.say(&mut db, turn, "first-contact", copy::SETTING_UP)
             .await?;
+        self.wakes.outbox.notify_one();
+        Ok(())
+    }
+
+    /// Somebody whose assistant must wait for a place hears so, once in a turn.
+    pub(super) async fn say_crowded(&self, turn: &Turn) -> anyhow::Result<()> {
+        if turn.trigger == Trigger::Heartbeat {
+            return Ok(());
+        }
+        let mut db = self.db.acquire().await?;
+        let key = format!("crowded/{}", turn.id);
+        self.say(&mut db, turn, &key, copy::CROWDED).await?;
         self.wakes.outbox.notify_one();
         Ok(())
     }

@@ -5,7 +5,9 @@
 //! where, depends on what started the turn: [`message`] or [`heartbeat`].
 
 mod heartbeat;
+mod introduce;
 mod message;
+mod restored;
 pub(super) mod said;
 mod typing;
 
@@ -47,6 +49,8 @@ const MAX_ATTEMPTS: i32 = 3;
 const CONNECT_WITHIN: Duration = Duration::from_secs(150);
 /// What a turn gets to reach its sandbox when its deadline is near or over: a boot.
 const LAST_LOOK: Duration = Duration::from_secs(60);
+/// How often a turn that waits for its sandbox looks whether it waits for a place.
+const CROWD_LOOK: Duration = Duration::from_secs(5);
 /// After an error of ours or of Postgres, before the turn goes on from its transcript.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -59,7 +63,7 @@ pub struct Exchange {
     pub opener: Arc<Opener>,
     pub sealer: Arc<Sealer>,
     pub sandboxes: Sandboxes,
-    pub gateways: Gateways,
+    pub gateways: Arc<Gateways>,
     pub typing: Typing,
     pub wakes: Wakes,
     pub shutdown: Shutdown,
@@ -161,17 +165,35 @@ impl Exchange {
 
     /// When the turn is to end. Also past it there is one look: the answer may have come while we
     /// were away.
-    fn ends_at(&self, turn: &Turn) -> Instant {
-        let left = (turn.deadline_at - self.clock.now()).to_std();
-        Instant::now() + left.unwrap_or_default()
+    async fn ends_at(&self, turn: &Turn) -> anyhow::Result<Instant> {
+        let (now, mut end) = (self.clock.now(), turn.deadline_at);
+        if end <= now {
+            // It may have been put off since we took the turn.
+            end = turn::deadline::of(&self.db, turn).await?;
+        }
+        Ok(Instant::now() + (end - now).to_std().unwrap_or_default())
     }
 
-    /// The agent, however long it takes to wake it. `None` past the deadline.
-    async fn reach_by(&self, turn: &Turn, deadline: Instant) -> anyhow::Result<Option<Reached>> {
-        let give_up_at = deadline.max(Instant::now() + LAST_LOOK);
-        match timeout_at(give_up_at, self.reach(turn)).await {
-            Ok(reached) => Ok(Some(reached?)),
-            Err(_) => Ok(None),
+    /// The agent, however long it takes to wake it, and until when it may work. `None` past the
+    /// deadline. Waiting for a place among those who are awake costs the turn nothing.
+    async fn reach_by(&self, turn: &Turn) -> anyhow::Result<Option<(Reached, Instant)>> {
+        let mut deadline = self.ends_at(turn).await?;
+        let reach = self.reach(turn);
+        tokio::pin!(reach);
+        loop {
+            let give_up_at = deadline.max(Instant::now() + LAST_LOOK);
+            let look_at = give_up_at.min(Instant::now() + CROWD_LOOK);
+            if let Ok(reached) = timeout_at(look_at, &mut reach).await {
+                return Ok(Some((reached?, deadline)));
+            }
+            if self.sandboxes.is_crowded_out(turn.sandbox) {
+                let until = self.clock.now() + self.deadline(turn.trigger);
+                turn::deadline::put_off(&self.db, self.lease.id, turn, until).await?;
+                deadline = Instant::now() + self.deadline(turn.trigger).to_std()?;
+                self.say_crowded(turn).await?;
+            } else if Instant::now() >= give_up_at {
+                return Ok(None);
+            }
         }
     }
 
@@ -236,7 +258,7 @@ impl Exchange {
     }
 
     async fn bury(&self, turn: &Turn, why: &'static str) -> anyhow::Result<Next> {
-        let apology = message::apology(turn, why);
+        let apology = self.apology(turn, why).await;
         let end = End::Buried(why);
         self.finish(
             turn,

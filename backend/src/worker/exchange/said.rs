@@ -52,7 +52,7 @@ impl Moved {
     /// False when somebody else has moved it.
     pub async fn store(&self, db: &mut PgConnection, sandbox: SandboxId) -> anyhow::Result<bool> {
         let old = self.old.as_deref();
-        sandbox::row::set_cursor(db, sandbox, self.session_no, old, &self.new).await
+        sandbox::row::conversation::set_cursor(db, sandbox, self.session_no, old, &self.new).await
     }
 }
 

@@ -1,0 +1,39 @@
+//! Rows whose person is erased, or that a restored backup found open.
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use crate::id::TenantId;
+
+/// Empties what a person wrote and gives up what waits of it. The rows stay as long as WhatsApp may
+/// repeat them, or a repeat would be answered to somebody new; the sweep removes them.
+pub async fn erase(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let emptied = sqlx::query!(
+        "update inbox set body = null, turn_id = null, done_at = coalesce(done_at, $2),
+                          outcome = case when done_at is null then 'erased' else outcome end
+         where tenant_id = $1",
+        tenant as TenantId,
+        now,
+    )
+    .execute(db)
+    .await
+    .context("empty what a person wrote")?;
+    Ok(emptied.rows_affected())
+}
+
+/// What was open when a backup was made has been answered since, or nobody waits for it any more.
+pub async fn settle_restored(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let settled = sqlx::query!(
+        "update inbox set done_at = $1, outcome = 'restored' where done_at is null",
+        now,
+    )
+    .execute(db)
+    .await
+    .context("settle open messages of a backup")?;
+    Ok(settled.rows_affected())
+}

@@ -1,0 +1,179 @@
+//! What the tables hold of a person, opened and in plain words. Reads only; no table is owned.
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::look::Listed;
+use crate::{
+    id::TenantId,
+    operator::answer::stamp,
+    seal::Opener,
+    whatsapp::event::{self, Content, InboundEvent},
+};
+
+/// Every table by the name of its file.
+pub async fn all(
+    db: &PgPool,
+    opener: &Opener,
+    person: &Listed,
+) -> anyhow::Result<[(&'static str, Value); 5]> {
+    let id = person.id;
+    Ok([
+        ("person", who(db, opener, person).await?),
+        ("messages", messages(db, opener, id).await?),
+        ("reminders", reminders(db, opener, id).await?),
+        ("usage", usage(db, id).await?),
+        ("events", events(db, id).await?),
+    ])
+}
+
+fn opened(opener: &Opener, sealed: Option<&[u8]>) -> anyhow::Result<Option<String>> {
+    let Some(sealed) = sealed else {
+        return Ok(None);
+    };
+    let plain = opener.open(sealed)?;
+    Ok(Some(String::from_utf8_lossy(&plain).into_owned()))
+}
+
+async fn who(db: &PgPool, opener: &Opener, person: &Listed) -> anyhow::Result<Value> {
+    let row = sqlx::query!(
+        "select name, language from tenant where id = $1",
+        person.id as TenantId
+    )
+    .fetch_one(db)
+    .await
+    .context("read a person's row")?;
+    let rows = sqlx::query!(
+        "select kind, address, retired_at from tenant_address where tenant_id = $1 order by kind",
+        person.id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read a person's addresses")?;
+    let mut addresses = Vec::new();
+    for row in rows {
+        let address = opened(opener, Some(&row.address))?;
+        addresses.push(
+            json!({ "kind": row.kind, "address": address, "until": row.retired_at.map(stamp) }),
+        );
+    }
+    Ok(json!({
+        "id": person.id.0,
+        "status": person.status,
+        "name": opened(opener, row.name.as_deref())?,
+        "addresses": addresses,
+        "number_written_to": person.phone_number_id,
+        "language": row.language,
+        "time_zone": person.time_zone,
+        "quiet_hours": person.quiet(),
+        "first_contact": stamp(person.created_at),
+        "last_message": person.last_inbound_at.map(stamp),
+    }))
+}
+
+async fn messages(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<Value> {
+    let written = sqlx::query!(
+        "select received_at, body, outcome from inbox where tenant_id = $1 and kind = 'message'",
+        id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read what a person wrote")?;
+    let sent = sqlx::query!(
+        "select created_at, sent_at, body, class, state from outbox where tenant_id = $1 order by seq",
+        id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read what a person was sent")?;
+    let mut all: Vec<(DateTime<Utc>, Value)> = Vec::new();
+    for row in written {
+        let text = match &row.body {
+            Some(body) => text(&opener.open(body)?),
+            None => None,
+        };
+        let line = json!({ "at": stamp(row.received_at), "from": "you", "text": text,
+                           "outcome": row.outcome, "cleared": row.body.is_none() });
+        all.push((row.received_at, line));
+    }
+    for row in sent {
+        let from = match row.class.as_str() {
+            "ours" => "us",
+            _ => "your assistant",
+        };
+        let line = json!({ "at": stamp(row.sent_at.unwrap_or(row.created_at)), "from": from,
+                           "text": opened(opener, row.body.as_deref())?, "outcome": row.state,
+                           "cleared": row.body.is_none() });
+        all.push((row.created_at, line));
+    }
+    all.sort_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, line)| line).collect())
+}
+
+fn text(body: &[u8]) -> Option<String> {
+    match event::parse("message", body) {
+        InboundEvent::Message(message) => match message.content {
+            Content::Text(text) => Some(text),
+            Content::Other(what) => Some(format!("({what})")),
+            Content::Empty => Some(String::new()),
+        },
+        _ => None,
+    }
+}
+
+async fn reminders(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<Value> {
+    let rows = sqlx::query!(
+        "select kind, rule, zone, next_at, body, state, created_at from reminder
+         where tenant_id = $1 and kind <> 'heartbeat' order by next_at",
+        id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read a person's reminders")?;
+    let mut all = Vec::new();
+    for row in rows {
+        all.push(json!({
+            "kind": row.kind,
+            "rule": row.rule,
+            "zone": row.zone,
+            "next_at": stamp(row.next_at),
+            "state": row.state,
+            "made_at": stamp(row.created_at),
+            "text": opened(opener, row.body.as_deref())?,
+        }));
+    }
+    Ok(all.into())
+}
+
+async fn usage(db: &PgPool, id: TenantId) -> anyhow::Result<Value> {
+    let rows = sqlx::query!(
+        r#"select date_trunc('day', at) as "day!", model, count(*) as "calls!",
+                  sum(tokens)::bigint as "tokens!"
+           from usage where tenant_id = $1 group by 1, 2 order by 1, 2"#,
+        id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read a person's usage")?;
+    let rows = rows.into_iter().map(|row| {
+        json!({ "day": row.day.date_naive(), "model": row.model, "calls": row.calls,
+                "tokens": row.tokens })
+    });
+    Ok(rows.collect())
+}
+
+async fn events(db: &PgPool, id: TenantId) -> anyhow::Result<Value> {
+    let rows = sqlx::query!(
+        "select at, kind from event where tenant_id = $1 order by id",
+        id as TenantId
+    )
+    .fetch_all(db)
+    .await
+    .context("read what was done about a person")?;
+    let rows = rows
+        .into_iter()
+        .map(|row| json!({ "at": stamp(row.at), "kind": row.kind }));
+    Ok(rows.collect())
+}

@@ -1,0 +1,329 @@
+//! Backups on the real parts: everything of a deployment is lost but the folder they are in, and it
+//! comes back.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context as _;
+use e2e::{PATIENCE, Person, Product, alone, command, crowd};
+use serde_json::Value;
+
+/// A product that backs up to a folder beside the deployment's own.
+async fn with_backups() -> anyhow::Result<(Product, PathBuf)> {
+    let mut product = Product::prepare(&[]).await?;
+    let folder = product.place.folder.join("backups");
+    product.set("BACKUP_TO", &folder.to_string_lossy());
+    product.set("BACKUP_EVERY", "0s");
+    product.walls("up").await?;
+    product.migrate().await?;
+    product.start_again().await?;
+    Ok((product, folder))
+}
+
+/// An operator's command; what it says must not name anybody.
+async fn operate(product: &Product, words: &[&str]) -> anyhow::Result<Value> {
+    let mut operate = product.command(words[0])?;
+    operate.args(&words[1..]).arg("--json");
+    if !words.contains(&"snapshots") {
+        operate.args(["--as", "ana"]);
+    }
+    let said = command::output(operate, b"").await?;
+    e2e::logs::has_none_of("an operator's terminal", &said, &product.private())?;
+    serde_json::from_slice(&said).context("read an operator's answer")
+}
+
+async fn tenant_of(product: &Product, person: &Person) -> anyhow::Result<String> {
+    let wamid = product.whatsapp.conversation(person)[0].wamid.clone();
+    let tenant = "select tenant_id::text from inbox where provider_id = $1";
+    let tenant = sqlx::query_scalar(tenant).bind(&wamid);
+    Ok(tenant.fetch_one(&product.postgres.db).await?)
+}
+
+/// Whether the agent that was asked this knew of something that was said before.
+async fn knew(product: &Product, asked: &str, of: &str) -> anyhow::Result<bool> {
+    let request = product.model.wait_for_request(asked, PATIENCE).await?;
+    Ok(request.body.to_string().contains(of))
+}
+
+/// Everything is lost but the backups: database, containers, volumes, networks.
+async fn lose_everything(product: &mut Product) -> anyhow::Result<()> {
+    product.stop().await?;
+    product.docker.remove_everything();
+    product.postgres.drop_and_make_again().await?;
+    anyhow::ensure!(volumes(product).await? == 0, "a volume is left");
+    Ok(())
+}
+
+async fn volumes(product: &Product) -> anyhow::Result<usize> {
+    let label = format!("label=clawkaka.deployment={}", product.docker.deployment);
+    let listed = command::run("docker", &["volume", "ls", "-q", "--filter", &label]).await?;
+    Ok(listed.lines().count())
+}
+
+fn objects(folder: &PathBuf) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).context("list the backups")? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(objects(&path)?),
+            false => found.push(path),
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased_does_not()
+-> anyhow::Result<()> {
+    let _alone = alone().await;
+    let (mut product, folder) = with_backups().await?;
+    let people = crowd::people(3);
+    let first = product.all_say(&people, "first").await?;
+    product.exactly_one_each(&people, &first).await?;
+
+    let backup = operate(&product, &["backup"]).await?;
+    show(&format!("{backup:#}\n"));
+    anyhow::ensure!(
+        backup["state"] == "done" && backup["parts"]["over"] == 3,
+        "{backup:#}"
+    );
+    let private = product.personal();
+    for object in objects(&folder)? {
+        let bytes = fs::read(&object)?;
+        e2e::logs::has_none_of(&object.display().to_string(), &bytes, &private)?;
+    }
+
+    // Said after the backup: the agent forgets it, and nobody is answered twice because of it.
+    let second = product.all_say(&people, "second").await?;
+    product.exactly_one_each(&people, &second).await?;
+    let erased = tenant_of(&product, &people[2]).await?;
+    operate(&product, &["tenant", "erase", &erased, "--yes"]).await?;
+
+    lose_everything(&mut product).await?;
+    let restored = operate(&product, &["restore", "--yes"]).await?;
+    show(&format!("{restored:#}\n"));
+    anyhow::ensure!(restored["erased_again"] == 1, "{restored:#}");
+    anyhow::ensure!(restored["people"] == 2, "{restored:#}");
+    // What was sent is not remembered for ever, and still nothing of an old conversation is sent.
+    let forgotten = sqlx::query("delete from outbox")
+        .execute(&product.postgres.db)
+        .await?;
+    anyhow::ensure!(
+        forgotten.rows_affected() >= 2,
+        "nothing was to be forgotten"
+    );
+    product.start_again().await?;
+
+    let third = product.all_say(&people[..2], "third").await?;
+    product.exactly_one_each(&people[..2], &third).await?;
+    for at in 0..2 {
+        anyhow::ensure!(
+            knew(&product, &third[at], &first[at]).await?,
+            "an agent forgot what it was told before the backup"
+        );
+        anyhow::ensure!(
+            !knew(&product, &third[at], &first[1 - at]).await?,
+            "agents were mixed up"
+        );
+        anyhow::ensure!(
+            !knew(&product, &third[at], &second[at]).await?,
+            "an agent knows what was said after the backup"
+        );
+        for mark in [&first[at], &second[at]] {
+            product.exactly_one_answer(&people[at], mark)?;
+        }
+    }
+    // They are somebody new, also to their agent.
+    let fourth = product.all_say(&people[2..], "fourth").await?;
+    product.exactly_one_each(&people[2..], &fourth).await?;
+    anyhow::ensure!(
+        !knew(&product, &fourth[0], &first[2]).await?,
+        "the erased is remembered"
+    );
+    let words = sqlx::query_scalar(
+        "select count(*) from inbox where tenant_id::text = $1 and body is not null",
+    );
+    let words: i64 = words.bind(&erased).fetch_one(&product.postgres.db).await?;
+    anyhow::ensure!(words == 0, "their messages came back");
+    product.exactly_one_answer(&people[2], &first[2])?;
+    let epochs = "select count(*) from sandbox where epoch = 2";
+    anyhow::ensure!(
+        product.postgres.count(epochs).await? == 2,
+        "tokens of before still hold"
+    );
+    product.finish(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_moment_the_worker_dies_at_a_backup_and_a_restore_end_right() -> anyhow::Result<()>
+{
+    let _alone = alone().await;
+    let (mut product, _folder) = with_backups().await?;
+    let people = crowd::people(1);
+    let first = product.all_say(&people, "first").await?;
+    product.exactly_one_each(&people, &first).await?;
+    let sandbox: String = sqlx::query_scalar("select id::text from sandbox")
+        .fetch_one(&product.postgres.db)
+        .await?;
+    operate(&product, &["sandbox", "backup", &sandbox]).await?;
+    let second = product.all_say(&people, "second").await?;
+    product.exactly_one_each(&people, &second).await?;
+
+    for (what, moment) in [
+        ("backup", Moment::Taken),
+        ("backup", Moment::AtItsFiles),
+        ("restore", Moment::Taken),
+        ("restore", Moment::AtItsFiles),
+    ] {
+        let mut words = vec!["sandbox", what, &sandbox, "--no-wait"];
+        let snapshots = operate(&product, &["sandbox", "snapshots", &sandbox]).await?;
+        let snapshots = snapshots["snapshots"]
+            .as_array()
+            .context("no list")?
+            .clone();
+        let oldest = snapshots.last().and_then(|one| one["name"].as_str());
+        let oldest = oldest.context("no snapshot")?.to_owned();
+        if what == "restore" {
+            words.extend(["--yes", "--snapshot", &oldest]);
+        }
+        operate(&product, &words).await?;
+        moment.of(&product, what).await?;
+        product.kill_9().await?;
+        product.start_again().await?;
+        let open = "select count(*) from backup where state in ('waiting', 'running')";
+        let over = || async { Ok(product.postgres.count(open).await? == 0) };
+        product.until("everything asked for is over", over).await?;
+        let failed = "select count(*) from backup where state <> 'done'";
+        anyhow::ensure!(
+            product.postgres.count(failed).await? == 0,
+            "{what} at {moment:?} failed"
+        );
+        let left = holders(&product).await?;
+        anyhow::ensure!(left == 0, "{what} at {moment:?} left {left} containers");
+        let name = format!("after-{what}-{moment:?}").to_lowercase();
+        let marks = product.all_say(&people, &name).await?;
+        product.exactly_one_each(&people, &marks).await?;
+        anyhow::ensure!(
+            knew(&product, &marks[0], &first[0]).await?,
+            "it forgot at {moment:?}"
+        );
+        let knows = knew(&product, &marks[0], &second[0]).await?;
+        anyhow::ensure!(knows == (what == "backup"), "{what} at {moment:?}: {knows}");
+        for mark in [&first[0], &second[0]] {
+            product.exactly_one_answer(&people[0], mark)?;
+        }
+    }
+    product.finish(&[]).await
+}
+
+/// When the worker dies.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// It has just taken it up.
+    Taken,
+    /// It is reading or filling the volume.
+    AtItsFiles,
+}
+
+impl Moment {
+    async fn of(self, product: &Product, what: &str) -> anyhow::Result<()> {
+        // The last one that was asked for: before a restore there is a backup.
+        let running = match what {
+            "restore" => {
+                "select count(*) from backup where state <> 'waiting'
+                 and id = (select id from backup where kind = 'restore' order by id desc limit 1)"
+            }
+            _ => "select count(*) from backup where state = 'running'",
+        };
+        let come = || async {
+            let taken = product.postgres.count(running).await? > 0;
+            Ok(taken && (matches!(self, Self::Taken) || holders(product).await? > 0))
+        };
+        product.until("the worker is at it", come).await
+    }
+}
+
+/// The containers through which volumes are read and filled.
+async fn holders(product: &Product) -> anyhow::Result<usize> {
+    let ours = format!("label=clawkaka.deployment={}", product.docker.deployment);
+    let filters = [
+        "ps",
+        "-aq",
+        "--filter",
+        &ours,
+        "--filter",
+        "label=clawkaka.probe=volume",
+    ];
+    Ok(command::run("docker", &filters).await?.lines().count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_gets_everything_we_hold_of_them_and_no_key_of_ours() -> anyhow::Result<()> {
+    let _alone = alone().await;
+    let (product, _folder) = with_backups().await?;
+    let people = crowd::people(2);
+    let marks = product.all_say(&people, "said").await?;
+    product.exactly_one_each(&people, &marks).await?;
+    let tenant = tenant_of(&product, &people[0]).await?;
+    let mut secrets: Vec<_> = product
+        .secrets
+        .iter()
+        .map(|(_, secret)| secret.clone())
+        .collect();
+    for sandbox in product.docker.sandboxes().await? {
+        let config = product
+            .docker
+            .exec(&sandbox.id, &["cat", "/state/openclaw.json"])
+            .await?;
+        let config: Value = serde_json::from_str(&config).context("read a gateway's config")?;
+        for key in ["/gateway/auth/token", "/models/providers/clawkaka/apiKey"] {
+            let key = config.pointer(key).and_then(Value::as_str);
+            secrets.push(key.context("a key is elsewhere")?.to_owned());
+        }
+    }
+    let to = product.place.folder.join("export");
+    let words = ["tenant", "export", &tenant, "--to", &to.to_string_lossy()];
+    let said = operate(&product, &words).await?;
+    show(&format!("{said:#}\n"));
+
+    let messages = fs::read_to_string(to.join("messages.json"))?;
+    let messages: Value = serde_json::from_str(&messages)?;
+    let lines = messages.as_array().context("no list")?;
+    let from = |who: &str| lines.iter().filter(|line| line["from"] == who).count();
+    anyhow::ensure!(
+        from("you") == 1 && from("your assistant") == 1,
+        "{messages:#}"
+    );
+    let person = fs::read_to_string(to.join("person.json"))?;
+    let name = people[0].name.clone().context("no name")?;
+    anyhow::ensure!(person.contains(&name), "who they are is missing: {person}");
+    let files = objects(&to)?;
+    let (mut own, mut other) = (0, 0);
+    for file in &files {
+        let bytes = fs::read(file)?;
+        own += usize::from(e2e::logs::contains(&bytes, marks[0].as_bytes()));
+        other += usize::from(e2e::logs::contains(&bytes, marks[1].as_bytes()));
+        e2e::logs::has_none_of(&file.display().to_string(), &bytes, &secrets)?;
+    }
+    let agent: Vec<_> = files
+        .iter()
+        .filter(|file| file.starts_with(to.join("agent")))
+        .collect();
+    show(&format!("{agent:#?}\n"));
+    anyhow::ensure!(own >= 2, "the agent's own conversation is missing");
+    anyhow::ensure!(other == 0, "somebody else's words are in it");
+    anyhow::ensure!(
+        agent
+            .iter()
+            .any(|file| file.ends_with("workspace/AGENTS.md")),
+        "{agent:?}"
+    );
+    product.finish(&[]).await
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "figures for whoever runs it with --nocapture"
+)]
+fn show(figures: &str) {
+    print!("{figures}");
+}
