@@ -7,3 +7,5 @@ export OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED=1
 export OPENCLAW_DISABLE_BUNDLED_PLUGINS=1
 # There is no internet: no downloads, no updates.
 export OPENCLAW_OFFLINE=1 OPENCLAW_NO_AUTO_UPDATE=1
+# Every Node in the sandbox, the children and worker threads of the gateway too, resolves imports from memory.
+export NODE_OPTIONS="--require /app/resolve.cjs"

@@ -20,7 +20,7 @@ fresh=$(volume_kilobytes)
 
 first=$(talk hi)
 second=$(talk hi)
-request=$(docker logs "$try-model" 2>/dev/null | head -1)
+request=$(docker logs "$try-model" 2>/dev/null | sed -n 1p)
 
 docker stop -t 20 "$try" >/dev/null
 put_files

@@ -50,7 +50,7 @@ docker start "$try" >/dev/null
 is "without its files it does not start" 66 "$(docker wait "$try")"
 
 start_and_talk "first start" 2
-request=$(docker logs "$try-model" 2>/dev/null | head -1)
+request=$(docker logs "$try-model" 2>/dev/null | sed -n 1p)
 at_most "bytes of a one-line model request" 30000 "$(field bytes <<< "$request")"
 is "tools the model is offered" "edit exec read write" "$(field tools <<< "$request" | tr ' ' '\n' | sort | xargs)"
 is "the provider's key" "Bearer $broker_token" "$(field key <<< "$request")"
@@ -63,6 +63,10 @@ is "cannot write outside its volume and /tmp" refused "$(inside 'touch /app/x ||
 is "has no IPv6" "" "$(inside 'cat /proc/net/if_inet6')"
 # Had we guessed the folder's name wrong, Node would have made a second one beside our link.
 is "uses the compiled code of the image" "l" "$(inside 'find /tmp/compile-cache -mindepth 1 -printf %y')"
+# shellcheck disable=SC2016 # the sandbox's own shell is to expand it
+nodes=$(inside 'for one in /proc/[0-9]*; do case $(readlink "$one/exe") in */node)
+  grep -qz "^NODE_OPTIONS=.*--require /app/resolve.cjs" "$one/environ" && echo with || echo without ;; esac; done')
+is "resolves imports from memory, in each of its processes" with "$(sort -u <<< "$nodes")"
 is "leaves no process of ours behind" 0 "$(inside 'cat /proc/[0-9]*/cmdline' | tr '\0' ' ' | grep -c approve.mjs || true)"
 
 # Positive control first: the same search finds the tokens where they belong.
