@@ -6,7 +6,7 @@ use e2e::{
 };
 
 /// One kill hits all of them.
-const PEOPLE: usize = 3;
+const PEOPLE: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_everybody_gets_exactly_one_answer() -> anyhow::Result<()> {

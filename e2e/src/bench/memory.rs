@@ -1,5 +1,6 @@
 //! Row 7: what web, worker and broker take of the machine's memory with ten thousand people, of
-//! whom a few are awake; and of a core once those are paused and nobody writes.
+//! whom a few are awake; and of a core once those are paused and nobody writes, when all there is to
+//! do is the reconcile loop's passes.
 
 use std::{ops::Range, time::Duration};
 
@@ -63,7 +64,7 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     product.settled().await?;
     let more = wake(&product, scale.running..2 * scale.running).await?;
     say(&format!("  {} more are woken", more.len()));
-    let rest = at_rest(&product, &processes, scale.rest).await?;
+    let (rest, pass) = at_rest(&product, &processes, scale.rest).await?;
     let mut product = product;
     product.finished();
     drop(processes);
@@ -76,21 +77,27 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("memory", sum, "MiB", None, less(200.0, 100.0)),
         Figure::new("core_at_rest", rest, "%", None, less(2.0, 1.0)),
+        // One a second: what falls is seen by the next.
+        Figure::new("reconcile_pass", pass, "ms", None, less(250.0, 50.0)),
     ])
 }
 
-/// Waits until all who are awake are paused; then how much of one core all processes take.
+/// Waits until all who are awake are paused; then how much of one core all processes take, in
+/// percent, and how long a pass of the reconcile loop lasts, in milliseconds.
 async fn at_rest(
     product: &Product,
     processes: &[Process],
     lasting: Duration,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<(f64, f64)> {
     let paused = || async {
         let all = product.docker.sandboxes().await?;
         Ok(all.iter().all(|one| one.state == "paused"))
     };
     product.until("all are paused", paused).await?;
     product.settled().await?;
+    let worker = processes.iter().find(|one| one.role == Role::Worker);
+    let worker = worker.context("find the worker")?;
+    let passes_before = passes(worker).await?;
     let before = times(processes)?;
     let began = Instant::now();
     tokio::time::sleep(lasting).await;
@@ -104,7 +111,20 @@ async fn at_rest(
         ));
         sum += percent;
     }
-    Ok(sum)
+    let (seconds, count) = passes(worker).await?;
+    let (seconds, count) = (seconds - passes_before.0, count - passes_before.1);
+    let pass = seconds / count * 1_000.0;
+    say(&format!("  {count:.0} passes of {pass:.1} ms"));
+    Ok((sum, pass))
+}
+
+/// How long all passes of the reconcile loop took so far, in seconds, and how many there were.
+async fn passes(worker: &Process) -> anyhow::Result<(f64, f64)> {
+    let metric = async |of| {
+        let name = format!("clawkaka_sandbox_pass_seconds_{of}");
+        worker.metric(&name).await
+    };
+    Ok((metric("sum").await?, metric("count").await?))
 }
 
 fn times(processes: &[Process]) -> anyhow::Result<Vec<Duration>> {

@@ -55,6 +55,7 @@ pub enum Role {
 pub struct Process {
     pub role: Role,
     pub pid: u32,
+    metrics: u16,
     _child: Child,
 }
 
@@ -87,6 +88,7 @@ impl Process {
                 return Ok(Self {
                     role,
                     pid,
+                    metrics,
                     _child: child,
                 });
             }
@@ -98,5 +100,18 @@ impl Process {
             );
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The sum of a metric's series, as Prometheus would read it now.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+        let http = http_client(Duration::from_secs(5))?;
+        let text = http.get(&url).send().await?.text().await?;
+        let series = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let values = series.filter(|(series, _)| series.split('{').next() == Some(name));
+        let values: Result<Vec<f64>, _> = values.map(|(_, value)| value.parse()).collect();
+        let values = values.with_context(|| format!("read {name}"))?;
+        anyhow::ensure!(!values.is_empty(), "there is no {name}");
+        Ok(values.iter().sum())
     }
 }
