@@ -26,6 +26,7 @@ pub mod whatsapp;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -50,10 +51,17 @@ pub struct Simulators {
 
 impl Simulators {
     /// Starts both on loopback. Port 0, the default of both settings, takes a free one.
-    pub async fn start(
+    ///
+    /// Boxed, as all that whole programs consist of: it is compiled here, and not once more in each
+    /// program that waits for it.
+    pub fn start(
         whatsapp: whatsapp::Settings,
         model: model::Settings,
-    ) -> anyhow::Result<Self> {
+    ) -> BoxFuture<'static, anyhow::Result<Self>> {
+        Box::pin(Self::begin(whatsapp, model))
+    }
+
+    async fn begin(whatsapp: whatsapp::Settings, model: model::Settings) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let stop_on_drop = stop.clone().drop_guard();
         let gates = Gates::default();
@@ -73,16 +81,18 @@ impl Simulators {
     }
 
     /// Opens the control API, with the demonstration page, on loopback and returns its address.
-    pub async fn start_control(&self, port: u16) -> anyhow::Result<String> {
+    pub fn start_control(&self, port: u16) -> BoxFuture<'static, anyhow::Result<String>> {
         let steering = control::Steering {
             whatsapp: self.whatsapp.clone(),
             model: self.model.clone(),
             gates: self.gates.clone(),
             run: Uuid::new_v4(),
         };
-        control::start(steering, port, self.stop.clone())
-            .await
-            .context("start the control API")
+        let stop = self.stop.clone();
+        Box::pin(async move {
+            let started = control::start(steering, port, stop).await;
+            started.context("start the control API")
+        })
     }
 }
 

@@ -22,6 +22,8 @@ mod webhooks;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use report::Figure;
 
 /// What can be measured.
@@ -69,18 +71,19 @@ impl Row {
         }
     }
 
-    pub async fn measure(self, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    /// Boxed: compiled here once, and not in the program too.
+    pub fn measure(self, scale: &Scale) -> BoxFuture<'_, anyhow::Result<Vec<Figure>>> {
         match self {
-            Self::WebhookLatency => Box::pin(webhooks::latency(scale)).await,
-            Self::WebhookThroughput => Box::pin(webhooks::throughput(scale)).await,
-            Self::NewPerson => Box::pin(person::measure(scale)).await,
-            Self::PooledPerson => Box::pin(pool::measure(scale)).await,
-            Self::Wake => Box::pin(asleep::measure(scale)).await,
-            Self::Stopped => Box::pin(stopped::measure(scale)).await,
-            Self::Fleet => Box::pin(fleet::measure(scale)).await,
-            Self::Relay => Box::pin(relay::measure(scale)).await,
-            Self::Memory => Box::pin(memory::measure(scale)).await,
-            Self::ModelRequest => Box::pin(request::measure()).await,
+            Self::WebhookLatency => Box::pin(webhooks::latency(scale)),
+            Self::WebhookThroughput => Box::pin(webhooks::throughput(scale)),
+            Self::NewPerson => Box::pin(person::measure(scale)),
+            Self::PooledPerson => Box::pin(pool::measure(scale)),
+            Self::Wake => Box::pin(asleep::measure(scale)),
+            Self::Stopped => Box::pin(stopped::measure(scale)),
+            Self::Fleet => Box::pin(fleet::measure(scale)),
+            Self::Relay => Box::pin(relay::measure(scale)),
+            Self::Memory => Box::pin(memory::measure(scale)),
+            Self::ModelRequest => Box::pin(request::measure()),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
+
 use super::{Case, Matrix};
 
 /// How a case ended, or the look back at all of them.
@@ -17,7 +19,11 @@ pub struct Ended {
 
 /// Runs cases one after the other. After one that failed the rest begins anew, with people who
 /// have been answered once, so that each case is judged for itself.
-pub async fn run(people: usize, cases: &[Case]) -> anyhow::Result<Vec<Ended>> {
+pub fn run(people: usize, cases: &[Case]) -> BoxFuture<'_, anyhow::Result<Vec<Ended>>> {
+    Box::pin(run_all(people, cases))
+}
+
+async fn run_all(people: usize, cases: &[Case]) -> anyhow::Result<Vec<Ended>> {
     let mut matrix = Matrix::start(people).await?;
     let mut ended = Vec::new();
     for &case in cases {

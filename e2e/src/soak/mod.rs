@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 
 use crate::{
     Person, Product,
@@ -70,7 +70,11 @@ struct Town<'a> {
 
 /// Runs the soak. `say` gets a line from time to time and the table in the end, also of one that
 /// fails then. Fails on what nobody may ever see.
-pub async fn run(soak: Soak, say: impl Fn(&str)) -> anyhow::Result<Outcome> {
+pub fn run(soak: Soak, say: fn(&str)) -> BoxFuture<'static, anyhow::Result<Outcome>> {
+    Box::pin(lived_through(soak, say))
+}
+
+async fn lived_through(soak: Soak, say: fn(&str)) -> anyhow::Result<Outcome> {
     let product = start(soak).await?;
     let mut docker = Watch::begin(&product.place.deployment)?;
     let town = Town {
@@ -106,7 +110,7 @@ pub async fn run(soak: Soak, say: impl Fn(&str)) -> anyhow::Result<Outcome> {
     tokio::select! {
         lived = lived => lived?,
         failed = docker.follow() => failed?,
-        failed = sampler.run(&town, &say) => failed?,
+        failed = sampler.run(&town, say) => failed?,
     }
     sampler.look(&town).await.context("look at the end")?;
     let outcome = Outcome::judge(&town, soak, sampler.seen).await?;

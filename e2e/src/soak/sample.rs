@@ -75,7 +75,7 @@ impl Sampler {
     }
 
     /// Ends only with an error.
-    pub async fn run(&mut self, town: &Town<'_>, say: impl Fn(&str)) -> anyhow::Result<()> {
+    pub async fn run(&mut self, town: &Town<'_>, say: fn(&str)) -> anyhow::Result<()> {
         loop {
             self.look(town).await?;
             if self.seen.looks.is_multiple_of(SAY_EVERY) {
