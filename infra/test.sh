@@ -18,6 +18,8 @@ Without words: every check. With words: only the steps whose names contain one o
 The end-to-end tests run target/release/clawkaka (CLAWKAKA_BIN) with the image in SANDBOX_IMAGE, if that is set, on
 the real Docker; they make deployments of their own (ck-test-…) and remove them. Nothing of a deployment that runs on
 this machine is touched; no setting of yours and no .env is read.
+
+  EVERY_CASE=yes   also those cases of the crash matrices that are much like others
 END
 }
 

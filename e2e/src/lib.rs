@@ -96,6 +96,12 @@ impl Simulators {
     }
 }
 
+/// Whether a crash matrix is to run those of its cases, too, that `infra/test.sh` leaves out when
+/// nobody asks for them: each is much like one that it runs.
+pub fn every_case() -> bool {
+    std::env::var("EVERY_CASE").is_ok_and(|wish| wish == "yes")
+}
+
 /// An HTTP client for loopback: no proxy from the environment may come between.
 pub fn http_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
     http_client_builder(timeout)

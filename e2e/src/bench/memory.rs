@@ -18,8 +18,6 @@ use crate::{
     processes::{Memory, kilobytes_available, time_on_cores},
 };
 
-/// Longer than all who are awake together take to write, so that the light traffic meets nobody asleep.
-const PAUSE_AFTER: &str = "60s";
 /// Somebody who is awake writes so often.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// What an idle OpenClaw may take while it starts; the machine must not swap for a benchmark.
@@ -33,7 +31,7 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     stage::image().await?;
     let product = stage::prepared(&[
         ("LIMIT_TENANTS", "20000"),
-        ("SANDBOX_PAUSE_AFTER", PAUSE_AFTER),
+        ("SANDBOX_PAUSE_AFTER", scale.pause_after),
         ("SANDBOX_STOP_AFTER", "1h"),
     ])
     .await?;

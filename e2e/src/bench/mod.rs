@@ -105,6 +105,9 @@ pub struct Scale {
     /// Sandboxes that run while memory is read.
     pub running: usize,
     pub light_traffic: Duration,
+    /// Longer than all who are awake together take to write, so that the light traffic meets nobody
+    /// asleep.
+    pub pause_after: &'static str,
     /// How long nobody writes while time on a core is read.
     pub rest: Duration,
 }
@@ -120,6 +123,7 @@ impl Scale {
         turns: 40,
         running: 10,
         light_traffic: Duration::from_secs(60),
+        pause_after: "60s",
         rest: Duration::from_secs(60),
     };
     /// To see that every row can still be measured.
@@ -132,6 +136,7 @@ impl Scale {
         turns: 3,
         running: 1,
         light_traffic: Duration::from_secs(5),
+        pause_after: "10s",
         rest: Duration::from_secs(5),
     };
 }
