@@ -154,6 +154,7 @@ fn conclude(after: &[Row], page: &Page, memory: &Memory, settled: bool, patient:
     let verdict = match page.session.last {
         _ if page.session.interrupted => Verdict::AskAgain,
         _ if after.iter().any(failed) => Verdict::ModelFailed,
+        _ if after.iter().any(|row| row.kind == Kind::NotBegun) => Verdict::AskAgain,
         _ if !settled => return Step::Wait,
         Ending::Failed => Verdict::ModelFailed,
         // OpenClaw leaves a `NO_REPLY` out of the history, asks once more, and then kills the run.

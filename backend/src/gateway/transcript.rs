@@ -24,6 +24,9 @@ const NOTICES: [&str; 4] = [
     "This turn ended before a reply",
 ];
 
+/// So it says that it was stopped before a run of its had begun: no model was asked.
+const STOPPED: &str = "gateway is draining";
+
 /// What one `chat.history` said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -57,6 +60,8 @@ pub enum Kind {
     Empty,
     /// The run failed; the text is OpenClaw's notice and not for the person.
     Failed,
+    /// The gateway was being stopped when the run was to begin.
+    NotBegun,
     /// Tool calls and what was said beside them, tool results, thinking, silence, summaries.
     Hidden,
 }
@@ -220,7 +225,11 @@ pub fn row(raw: &RawValue) -> Option<Row> {
         "user" => Kind::Asked(wire.idempotency_key.strip_suffix(":user").and_then(word)),
         "assistant" if wire.openclaw_abort.is_some() => Kind::Hidden,
         "assistant" => said(content, &wire.idempotency_key, &wire.stop_reason),
-        "custom" if is_notice(&content.text) => Kind::Failed,
+        "custom" if is_notice(&content.text) => match content.text.to_lowercase().contains(STOPPED)
+        {
+            true => Kind::NotBegun,
+            false => Kind::Failed,
+        },
         _ => Kind::Hidden,
     };
     Some(Row {

@@ -254,6 +254,8 @@ fn body(deployment: &str, limit: &Limit) -> ContainerCreateBody {
         open_stdin: Some(true),
         // With us, its input ends.
         stdin_once: Some(true),
+        // It may die at any line, and whoever stops all containers need not wait for it.
+        stop_signal: Some("SIGKILL".to_owned()),
         labels: Some(HashMap::from([
             (DEPLOYMENT_LABEL.to_owned(), deployment.to_owned()),
             (DISKS_LABEL.to_owned(), String::new()),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 
 use crate::{
     gateway::{
@@ -236,6 +236,25 @@ fn an_empty_answer_and_a_refusing_model_are_the_models_failure() {
         ["answer to mark-0"],
         "its notice is not for the person"
     );
+}
+
+#[test]
+fn a_run_that_never_began_since_the_gateway_was_stopped_is_asked_for_again() {
+    let mut page = recorded!("refused").pop().unwrap();
+    let notice = |why: &str| {
+        let content = format!("This turn ended before a reply: {why}");
+        let told =
+            json!({ "role": "custom", "content": content, "__openclaw": { "id": "notice" } });
+        let told = RawValue::from_string(told.to_string()).unwrap();
+        row(&told).unwrap()
+    };
+    *page.rows.last_mut().unwrap() = notice("Gateway is draining; new tasks are not accepted");
+    assert_eq!(page.session.last, Ending::Failed);
+    assert_eq!(step(&page, 1, &idle(0)), Step::Wait);
+    assert_eq!(step(&page, 1, &idle(1)), end(Verdict::AskAgain));
+    *page.rows.last_mut().unwrap() = notice("no such model");
+    assert_eq!(step(&page, 1, &idle(1)), end(Verdict::ModelFailed));
+    assert_eq!(said(&page), ["answer to mark-0"]);
 }
 
 #[test]
