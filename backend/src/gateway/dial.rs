@@ -40,8 +40,9 @@ pub struct Patience {
     /// For the upgrade, the challenge and the answer to ours, each: a gateway that just started on
     /// a busy machine took 2 s (measured).
     pub step: Duration,
-    /// For being let in. A boot takes about 8 s, and over a minute where many boot at once
-    /// (measured); what takes longer is broken.
+    /// For being let in. A boot takes about 8 s, and over two minutes on a machine that has far
+    /// more to do than it can (measured). Given up too early, it begins from nothing and makes that
+    /// worse; what takes longer is broken.
     pub knocking: Duration,
 }
 
@@ -50,7 +51,7 @@ impl Default for Patience {
         Self {
             tcp: Duration::from_secs(2),
             step: Duration::from_secs(10),
-            knocking: Duration::from_secs(120),
+            knocking: Duration::from_secs(240),
         }
     }
 }

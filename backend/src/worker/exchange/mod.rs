@@ -46,7 +46,7 @@ const MAX_CLAIMS: i32 = 3;
 /// session.
 const MAX_ATTEMPTS: i32 = 3;
 /// A net under the gateway's own patience, which is shorter: what does not let us in is broken.
-const CONNECT_WITHIN: Duration = Duration::from_secs(150);
+const CONNECT_WITHIN: Duration = Duration::from_secs(270);
 /// What a turn gets to reach its sandbox when its deadline is near or over: a boot.
 const LAST_LOOK: Duration = Duration::from_secs(60);
 /// How often a turn that waits for its sandbox looks whether it waits for a place.
