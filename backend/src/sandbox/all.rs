@@ -3,11 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    call::{READ_TIMEOUT, bounded},
     docker::Docker,
     network,
     runtime::Runtime,
@@ -32,7 +30,8 @@ impl All {
     pub async fn find(docker: &Docker) -> anyhow::Result<Self> {
         let mut containers = BTreeSet::new();
         for label in [SANDBOX_LABEL, PROBE_LABEL] {
-            containers.extend(labelled(docker, label).await?);
+            let found = docker.labelled(label).await?;
+            containers.extend(found.into_iter().filter_map(|one| one.id));
         }
         Ok(Self {
             containers,
@@ -65,19 +64,11 @@ impl All {
             count();
         }
         // The keeper of the volumes' files, which was made anew for these.
-        for keeper in labelled(docker, DISKS_LABEL).await? {
-            docker.remove(&keeper).await?;
+        for keeper in docker.labelled(DISKS_LABEL).await? {
+            if let Some(id) = keeper.id {
+                docker.remove(&id).await?;
+            }
         }
         network::remove(&docker.engine, &docker.layout).await
     }
-}
-
-async fn labelled(docker: &Docker, label: &str) -> anyhow::Result<Vec<String>> {
-    let options = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&docker.filters(&[label.to_owned()]))
-        .build();
-    let call = docker.engine.list_containers(Some(options));
-    let listed = bounded("list containers", READ_TIMEOUT, call).await?;
-    Ok(listed.into_iter().filter_map(|one| one.id).collect())
 }

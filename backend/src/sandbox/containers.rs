@@ -28,13 +28,18 @@ type Run = (String, String);
 pub type Begun = HashMap<Run, String>;
 
 impl Docker {
-    pub(super) async fn list(&self) -> anyhow::Result<Vec<Container>> {
+    /// This deployment's containers with one more label, in any state.
+    pub(super) async fn labelled(&self, label: &str) -> anyhow::Result<Vec<ContainerSummary>> {
         let options = ListContainersOptionsBuilder::default()
             .all(true)
-            .filters(&self.filters(&[SANDBOX_LABEL.to_owned()]))
+            .filters(&self.filters(&[label.to_owned()]))
             .build();
         let call = self.engine.list_containers(Some(options));
-        let summaries = bounded("list containers", READ_TIMEOUT, call).await?;
+        bounded("list containers", READ_TIMEOUT, call).await
+    }
+
+    pub(super) async fn list(&self) -> anyhow::Result<Vec<Container>> {
+        let summaries = self.labelled(SANDBOX_LABEL).await?;
         let known = self.begun.lock().expect("no panic while held").clone();
         let listed: Vec<(Container, Option<Run>)> =
             stream::iter(summaries.into_iter().filter_map(|one| self.listed(one)))

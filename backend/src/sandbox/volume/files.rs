@@ -12,7 +12,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig, Mount, MountType},
     query_parameters::{
         CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
-        ListContainersOptionsBuilder, UploadToContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use super::{close, find, has_wall, make, open_named, without_copy};
 use crate::{
     id::SandboxId,
     sandbox::{
-        call::{CHANGE_TIMEOUT, READ_TIMEOUT, bounded},
+        call::{CHANGE_TIMEOUT, bounded},
         docker::Docker,
         runtime::{Chunk, Runtime},
         spec::{DEPLOYMENT_LABEL, PROBE_LABEL, STATE_DIR, hardened},
@@ -106,16 +106,7 @@ pub async fn fill(
 
 /// Removes what a process left that died at it.
 pub async fn clear(docker: &Docker) -> anyhow::Result<()> {
-    let labels = vec![
-        format!("{DEPLOYMENT_LABEL}={}", docker.layout.deployment),
-        format!("{PROBE_LABEL}={LABEL}"),
-    ];
-    let options = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&HashMap::from([("label".to_owned(), labels)]))
-        .build();
-    let call = docker.engine.list_containers(Some(options));
-    for left in bounded("list containers", READ_TIMEOUT, call).await? {
+    for left in docker.labelled(&format!("{PROBE_LABEL}={LABEL}")).await? {
         if let Some(id) = left.id {
             docker.remove(&id).await?;
         }
