@@ -30,6 +30,9 @@ pub const STATE_DIR: &str = "/state";
 pub const SECCOMP: &str = include_str!("seccomp.json");
 /// OpenClaw runs in about 15 threads; the rest is for what its agent starts. Stops fork bombs.
 const MAX_PIDS: i64 = 512;
+/// Of the sandbox's uid, which no other has, and a little less: at this wall the kernel looks before it
+/// copies a process, at the other one after, so that a fork bomb that goes on trying costs others less.
+const MAX_TASKS: i64 = 480;
 /// Node opens some hundred files at boot. The per-uid kernel limits are the next wall.
 const MAX_OPEN_FILES: i64 = 16_384;
 /// It counts as memory of the sandbox. `exec`, or Docker adds `noexec` and agents' scripts fail.
@@ -125,7 +128,11 @@ pub fn hardened(
         memory_swap: Some(shape.memory),
         nano_cpus: Some((shape.cpus * 1e9) as i64),
         oom_score_adj: Some(OOM_SCORE),
-        ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", MAX_OPEN_FILES)]),
+        ulimits: Some(vec![
+            ulimit("core", 0),
+            ulimit("nofile", MAX_OPEN_FILES),
+            ulimit("nproc", MAX_TASKS),
+        ]),
         init: Some(true),
         ipc_mode: Some("private".to_owned()),
         log_config: Some(HostConfigLogConfig {
@@ -257,6 +264,11 @@ mod tests {
                 "Hard": 16384,
                 "Name": "nofile",
                 "Soft": 16384
+              },
+              {
+                "Hard": 480,
+                "Name": "nproc",
+                "Soft": 480
               }
             ]
           },
@@ -266,7 +278,7 @@ mod tests {
             "clawkaka.deployment": "clawkaka",
             "clawkaka.sandbox": "00000000-0000-0000-0000-000000000007",
             "clawkaka.slot": "1",
-            "clawkaka.spec": "b4c127347b4f86a1"
+            "clawkaka.spec": "55b8223083ceba60"
           },
           "NetworkingConfig": {
             "EndpointsConfig": {

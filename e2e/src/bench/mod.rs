@@ -10,6 +10,7 @@ mod direct;
 mod fleet;
 mod load;
 mod memory;
+mod neighbour;
 mod person;
 mod pgbench;
 mod pool;
@@ -37,12 +38,13 @@ pub enum Row {
     Stopped,
     Fleet,
     Relay,
+    Neighbour,
     Memory,
     ModelRequest,
 }
 
 impl Row {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::WebhookLatency,
         Self::WebhookThroughput,
         Self::NewPerson,
@@ -51,6 +53,7 @@ impl Row {
         Self::Stopped,
         Self::Fleet,
         Self::Relay,
+        Self::Neighbour,
         Self::Memory,
         Self::ModelRequest,
     ];
@@ -66,6 +69,7 @@ impl Row {
             Self::Stopped => "stopped",
             Self::Fleet => "fleet",
             Self::Relay => "relay",
+            Self::Neighbour => "neighbour",
             Self::Memory => "memory",
             Self::ModelRequest => "model-request",
         }
@@ -82,6 +86,7 @@ impl Row {
             Self::Stopped => Box::pin(stopped::measure(scale)),
             Self::Fleet => Box::pin(fleet::measure(scale)),
             Self::Relay => Box::pin(relay::measure(scale)),
+            Self::Neighbour => Box::pin(neighbour::measure(scale)),
             Self::Memory => Box::pin(memory::measure(scale)),
             Self::ModelRequest => Box::pin(request::measure()),
         }
@@ -100,7 +105,7 @@ pub struct Scale {
     pub people: usize,
     /// New people met from the pool, and wakes of each kind.
     pub wakes: usize,
-    /// Turns relayed, and as many sent directly.
+    /// Turns relayed, and as many sent directly; turns beside somebody hostile, and as many without.
     pub turns: usize,
     /// Sandboxes that run while memory is read.
     pub running: usize,
