@@ -11,6 +11,7 @@ pub mod control;
 pub mod crowd;
 mod demo;
 pub mod docker;
+pub mod engine;
 pub mod gate;
 pub mod kill;
 pub mod logs;
