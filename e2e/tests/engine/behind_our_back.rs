@@ -32,7 +32,8 @@ const BLOWS: [Blow; 6] = {
 };
 
 pub async fn story(_engine: Engine) -> anyhow::Result<()> {
-    let product = Product::start(&[]).await?;
+    // Nobody sleeps by themselves.
+    let product = Product::start(&[("SANDBOX_PAUSE_AFTER", "25m")]).await?;
     let stray = stray_volume(&product).await?;
     let people = crowd::people(BLOWS.len());
     let first = product.all_say(&people, "first").await?;
