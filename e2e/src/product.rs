@@ -370,11 +370,8 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
     ];
     // The engine that the docker command uses.
     let engine = std::env::var("DOCKER_HOST").map(|host| ("DOCKER_HOST", host));
-    settings
-        .into_iter()
-        .chain(engine)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    let all = settings.into_iter().chain(engine);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// `CLAWKAKA_BIN`, or the one built beside this test.
