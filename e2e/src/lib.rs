@@ -5,6 +5,7 @@
 //! person would see, answer as strictly as the real services where those are strict, and fail only
 //! in the ways they are told to. They never reach into the product.
 
+pub mod backup;
 pub mod bench;
 pub mod command;
 pub mod control;
@@ -22,6 +23,8 @@ pub mod processes;
 pub mod product;
 pub mod server;
 pub mod soak;
+mod tenant;
+pub mod upgrade;
 pub mod whatsapp;
 
 use std::time::Duration;

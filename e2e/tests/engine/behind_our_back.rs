@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use e2e::{Person, Product, command, crowd, docker, engine::Engine, http_client};
 
-use crate::{knew, listed, sandbox_of, show};
+use crate::{listed, show};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
@@ -50,7 +50,7 @@ pub async fn story(_engine: Engine) -> anyhow::Result<()> {
 
     for (at, blow) in BLOWS.into_iter().enumerate() {
         let is = |what: &str| format!("{blow:?}: {what}");
-        let sandbox = sandbox_of(&product, &people[at]).await?;
+        let sandbox = product.sandbox_of(&people[at]).await?;
         let names_now = || async {
             let found = listed(&product, &sandbox, "{{.Names}} {{.State}}").await?;
             Ok(found == [format!("{} running", names[at])])
@@ -59,9 +59,9 @@ pub async fn story(_engine: Engine) -> anyhow::Result<()> {
         product.until(&one, names_now).await?;
         // An agent whose files are gone starts afresh. That is all that can be done.
         let remembers = blow != Blow::VolumeLost;
-        let knew_first = knew(&product, &second[at], &first[at]).await?;
+        let knew_first = product.knew(&second[at], &first[at]).await?;
         anyhow::ensure!(knew_first == remembers, is("it should be the same memory"));
-        let knew_second = knew(&product, &third[at], &second[at]).await?;
+        let knew_second = product.knew(&third[at], &second[at]).await?;
         anyhow::ensure!(knew_second, is("its memory works again"));
     }
     let unknown = || async { Ok(volumes_unknown(&product).await?.as_deref() == Some("1")) };
@@ -76,7 +76,7 @@ pub async fn story(_engine: Engine) -> anyhow::Result<()> {
 
 /// Returns the name that its container had.
 async fn strike(product: &Product, person: &Person, blow: Blow) -> anyhow::Result<String> {
-    let sandbox = sandbox_of(product, person).await?;
+    let sandbox = product.sandbox_of(person).await?;
     let ids = listed(product, &sandbox, "{{.ID}}").await?;
     let [id] = &ids[..] else {
         anyhow::bail!("it has {} containers", ids.len());

@@ -2,14 +2,16 @@
 //! answered exactly once, by the same memory. Each story has a machine of its own.
 
 mod behind_our_back;
-
 mod moments;
 mod outage;
 mod power;
+mod work;
 
-use anyhow::Context as _;
-use e2e::{PATIENCE, Person, Product, command, engine::apart};
-use serde_json::Value;
+use e2e::{
+    Person, Product, command,
+    engine::{Engine, apart},
+    every_case,
+};
 
 #[test]
 fn what_happens_to_a_sandbox_behind_our_back_is_put_right() -> anyhow::Result<()> {
@@ -43,28 +45,39 @@ fn whenever_dockerd_dies_while_one_is_stopped_or_starts_each_is_answered_once() 
     apart(name, moments::deeply)
 }
 
-async fn tenant_of(product: &Product, person: &Person) -> anyhow::Result<String> {
-    let wamid = product.whatsapp.conversation(person)[0].wamid.clone();
-    let tenant = "select tenant_id::text from inbox where provider_id = $1";
-    let tenant = sqlx::query_scalar(tenant).bind(&wamid);
-    Ok(tenant.fetch_one(&product.postgres.db).await?)
+#[test]
+fn whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right() -> anyhow::Result<()> {
+    let name = "whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right";
+    apart(name, work::story)
 }
 
-async fn sandbox_of(product: &Product, person: &Person) -> anyhow::Result<String> {
-    let tenant = tenant_of(product, person).await?;
-    let sandbox = "select id::text from sandbox where tenant_id::text = $1";
-    let sandbox = sqlx::query_scalar(sandbox).bind(&tenant);
-    Ok(sandbox.fetch_one(&product.postgres.db).await?)
+/// What becomes of containers that a new dockerd finds running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum They {
+    Live,
+    Die,
+}
+
+impl They {
+    async fn come_back(self, engine: &mut Engine) -> anyhow::Result<()> {
+        engine.live_restore = self == Self::Live;
+        engine.start_dockerd().await
+    }
+}
+
+/// Those of a usual run, and those that only run when somebody wants every case.
+type Cases<T> = (&'static [T], &'static [T]);
+
+fn wanted<T: Copy>((usual, others): Cases<T>) -> Vec<T> {
+    let others = others.iter().filter(|_| every_case());
+    usual.iter().chain(others).copied().collect()
 }
 
 /// An operator has somebody's sandbox rest: `pause` or `stop`.
 async fn rests(product: &Product, person: &Person, how: &str) -> anyhow::Result<()> {
-    let mut operate = product.command("sandbox")?;
-    let tenant = tenant_of(product, person).await?;
-    operate.args([how, &tenant, "--as", "ana", "--json"]);
-    let said = command::output(operate, b"").await?;
-    let said: Value = serde_json::from_slice(&said).context("read an operator's answer")?;
-    let id = sandbox_of(product, person).await?;
+    let tenant = product.tenant_of(person).await?;
+    let said = product.operate(&["sandbox", how, &tenant]).await?;
+    let id = product.sandbox_of(person).await?;
     let state = state_of(product, &id).await?;
     let expected = match how {
         "pause" => Some("paused"),
@@ -89,20 +102,6 @@ async fn listed(product: &Product, sandbox: &str, what: &str) -> anyhow::Result<
     let words = [&words[..], &["--format", what]].concat();
     let listed = command::run("docker", &words).await?;
     Ok(listed.lines().map(str::to_owned).collect())
-}
-
-/// Whether the agent that was asked this knew of something that was said before.
-async fn knew(product: &Product, asked: &str, of: &str) -> anyhow::Result<bool> {
-    let request = product.model.wait_for_request(asked, PATIENCE).await?;
-    Ok(request.body.to_string().contains(of))
-}
-
-/// Everybody's agent that was asked one of these knew what its person had said before.
-async fn all_knew(product: &Product, asked: &[String], of: &[String]) -> anyhow::Result<()> {
-    for (asked, of) in asked.iter().zip(of) {
-        anyhow::ensure!(knew(product, asked, of).await?, "{of} is forgotten");
-    }
-    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "figures for whoever reads the run")]

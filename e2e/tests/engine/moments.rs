@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use e2e::{PATIENCE, Person, Product, crowd, engine::Engine};
 
-use crate::{all_knew, show};
+use crate::{Cases, They, show, wanted};
 
 /// What has just happened to a sandbox, in Docker's words.
 #[derive(Clone, Copy, Debug)]
@@ -24,29 +24,26 @@ enum Moment {
     Started,
 }
 
-/// What becomes of containers that a new dockerd finds running.
-#[derive(Clone, Copy, Debug)]
-enum They {
-    Live,
-    Die,
-}
-
-const LIGHT: [(Moment, They); 4] = {
+const LIGHT: Cases<(Moment, They)> = {
     use {Moment::*, They::*};
-    [(Paused, Live), (Paused, Die), (Thawed, Live), (Thawed, Die)]
+    (
+        &[(Paused, Die), (Thawed, Live)],
+        &[(Paused, Live), (Thawed, Die)],
+    )
 };
-const DEEP: [(Moment, They); 8] = {
+const DEEP: Cases<(Moment, They)> = {
     use {Moment::*, They::*};
-    [
-        (Stopped, Live),
-        (Stopped, Die),
-        (Removed, Live),
-        (Removed, Die),
-        (Created, Live),
-        (Created, Die),
-        (Started, Live),
-        (Started, Die),
-    ]
+    (
+        &[(Stopped, Live), (Started, Die)],
+        &[
+            (Stopped, Die),
+            (Removed, Live),
+            (Removed, Die),
+            (Created, Live),
+            (Created, Die),
+            (Started, Live),
+        ],
+    )
 };
 
 /// When a member of the pool is claimed.
@@ -58,9 +55,12 @@ enum Claim {
     Thawed,
 }
 
-const CLAIMS: [(Claim, They); 4] = {
+const CLAIMS: Cases<(Claim, They)> = {
     use {Claim::*, They::*};
-    [(Before, Live), (Before, Die), (Thawed, Live), (Thawed, Die)]
+    (
+        &[(Thawed, Die)],
+        &[(Before, Live), (Before, Die), (Thawed, Live)],
+    )
 };
 
 impl Moment {
@@ -82,12 +82,12 @@ impl Moment {
 }
 
 pub async fn lightly(mut engine: Engine) -> anyhow::Result<()> {
-    all_of(&mut engine, &LIGHT, "1h").await?;
+    all_of(&mut engine, &wanted(LIGHT), "1h").await?;
     claims(&mut engine).await
 }
 
 pub async fn deeply(mut engine: Engine) -> anyhow::Result<()> {
-    all_of(&mut engine, &DEEP, "1s").await
+    all_of(&mut engine, &wanted(DEEP), "1s").await
 }
 
 async fn all_of(
@@ -116,7 +116,7 @@ async fn all_of(
         }
     }
     let last = &marks[marks.len() - 1..];
-    all_knew(&product, last, &marks[..1]).await?;
+    product.all_knew(last, &marks[..1]).await?;
     let count = cases.len();
     show(&format!(
         "{count} deaths of dockerd around sleep, each answered once"
@@ -150,15 +150,10 @@ async fn blow(
     if !moment.follows_a_message() {
         say().await?;
     }
-    comes_back(engine, they).await?;
+    they.come_back(engine).await?;
     product
         .exactly_one_each(anna, std::slice::from_ref(mark))
         .await
-}
-
-async fn comes_back(engine: &mut Engine, they: They) -> anyhow::Result<()> {
-    engine.live_restore = matches!(they, They::Live);
-    engine.start_dockerd().await
 }
 
 /// Waits until the sandbox is in this state; `None`: it has no container.
@@ -172,7 +167,8 @@ async fn rests(product: &Product, state: Option<&str>) -> anyhow::Result<()> {
 
 async fn claims(engine: &mut Engine) -> anyhow::Result<()> {
     let mut product = Product::start(&[("SANDBOX_POOL_SIZE", "1")]).await?;
-    for (number, (claim, they)) in CLAIMS.into_iter().enumerate() {
+    let cases = wanted(CLAIMS);
+    for (number, (claim, they)) in cases.iter().copied().enumerate() {
         let since = Utc::now();
         let newcomer = [crowd::person(number)];
         claimed(engine, &product, &newcomer, (claim, they))
@@ -180,7 +176,7 @@ async fn claims(engine: &mut Engine) -> anyhow::Result<()> {
             .with_context(|| format!("dockerd dies at a claim: {claim:?}, they {they:?}"))?;
         product.outages.push(since..Utc::now());
     }
-    let count = CLAIMS.len();
+    let count = cases.len();
     show(&format!(
         "{count} deaths of dockerd around a claim, each answered once"
     ));
@@ -220,9 +216,9 @@ async fn claimed(
     };
     let claimed = || async { Ok(product.postgres.count(taken).await? > owned) };
     product.until("one of the pool is claimed", claimed).await?;
-    comes_back(engine, they).await?;
+    they.come_back(engine).await?;
     product.exactly_one_each(newcomer, &first).await?;
     let second = product.all_say(newcomer, "second").await?;
     product.exactly_one_each(newcomer, &second).await?;
-    all_knew(product, &second, &first).await
+    product.all_knew(&second, &first).await
 }

@@ -4,8 +4,9 @@
 use chrono::Utc;
 use e2e::{Product, crowd, engine::Engine};
 
-use crate::{all_knew, rests, sandbox_of, show, state_of};
+use crate::{Cases, They, rests, show, state_of, wanted};
 
+const CASES: Cases<They> = (&[They::Die], &[They::Live]);
 /// What a pass says that cannot ask Docker.
 const BLIND: &str = "failed to look after sandboxes";
 
@@ -15,7 +16,9 @@ pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
     let mut before = product.all_say(&people, "first").await?;
     product.exactly_one_each(&people, &before).await?;
     let mut marks = vec![before.clone()];
-    for (name, live_restore) in [("live", true), ("dead", false)] {
+    let cases = wanted(CASES);
+    for they in &cases {
+        let name = format!("{they:?}").to_lowercase();
         rests(&product, &people[1], "pause").await?;
         rests(&product, &people[2], "stop").await?;
         let since = Utc::now();
@@ -28,13 +31,12 @@ pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
             let early = product.exactly_one_answer(person, mark).is_ok();
             anyhow::ensure!(!early, "one who slept was answered without Docker");
         }
-        engine.live_restore = live_restore;
-        engine.start_dockerd().await?;
+        they.come_back(&mut engine).await?;
         product.exactly_one_each(&people, &during).await?;
         product.outages.push(since..Utc::now());
-        all_knew(&product, &during, &before).await?;
+        product.all_knew(&during, &before).await?;
         for person in &people {
-            let sandbox = sandbox_of(&product, person).await?;
+            let sandbox = product.sandbox_of(person).await?;
             // Not two. Who was answered before dockerd came back may have been stopped by it since.
             state_of(&product, &sandbox).await?;
         }
@@ -44,7 +46,7 @@ pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
         }
         let after = product.all_say(&people, &format!("after-{name}")).await?;
         product.exactly_one_each(&people, &after).await?;
-        all_knew(&product, &after, &during).await?;
+        product.all_knew(&after, &during).await?;
         marks.extend([during, after.clone()]);
         before = after;
     }
@@ -53,7 +55,8 @@ pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
             product.exactly_one_answer(person, mark)?;
         }
     }
-    all_knew(&product, &before, &marks[0]).await?;
-    show("2 deaths of dockerd, with live-restore and without: all answered once");
+    product.all_knew(&before, &marks[0]).await?;
+    let count = cases.len();
+    show(&format!("{count} deaths of dockerd: all answered once"));
     product.finish(&[]).await
 }

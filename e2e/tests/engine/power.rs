@@ -8,7 +8,7 @@ use e2e::{
     model::{At, Rule},
 };
 
-use crate::{all_knew, rests, show};
+use crate::{rests, show};
 
 const GATE: &str = "power";
 
@@ -43,8 +43,8 @@ pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
     product.exactly_one_each(&people, &again).await?;
     product.exactly_one_answer(&people[0], &last)?;
     product.outages.push(since..Utc::now());
-    all_knew(&product, &again, &first).await?;
-    all_knew(&product, &again[..1], &[last]).await?;
+    product.all_knew(&again, &first).await?;
+    product.all_knew(&again[..1], &[last]).await?;
     for (person, mark) in people.iter().zip(&first) {
         product.exactly_one_answer(person, mark)?;
     }
