@@ -194,7 +194,7 @@ walls() {
 # Two deployments at a time, each in a place of its own: with more, two cores have no time left to give.
 LANES=2
 # What takes minutes begins first, so that the lanes end together.
-LONG_STORIES=(restore asleep_matrix kill_matrix heartbeat asleep upgrade)
+LONG_STORIES=(restore asleep_matrix kill_matrix engine heartbeat asleep upgrade)
 
 end_to_end() {
   use_image

@@ -5,12 +5,14 @@
 //! person would see, answer as strictly as the real services where those are strict, and fail only
 //! in the ways they are told to. They never reach into the product.
 
+pub mod backup;
 pub mod bench;
 pub mod command;
 pub mod control;
 pub mod crowd;
 mod demo;
 pub mod docker;
+pub mod engine;
 pub mod gate;
 pub mod kill;
 pub mod logs;
@@ -21,6 +23,8 @@ pub mod processes;
 pub mod product;
 pub mod server;
 pub mod soak;
+mod tenant;
+pub mod upgrade;
 pub mod whatsapp;
 
 use std::time::Duration;

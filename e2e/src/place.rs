@@ -133,7 +133,7 @@ fn sweep() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_of_the_dead(deployment: &str) -> bool {
+pub(crate) fn is_of_the_dead(deployment: &str) -> bool {
     let ours = [TEST, BENCH]
         .iter()
         .find_map(|purpose| deployment.strip_prefix(purpose));

@@ -368,9 +368,10 @@ fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         ("LIMIT_INBOUND_PER_DAY", "100000".to_owned()),
         ("LIMIT_WAITING", "100000".to_owned()),
     ];
-    settings
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+    // The engine that the docker command uses.
+    let engine = std::env::var("DOCKER_HOST").map(|host| ("DOCKER_HOST", host));
+    let all = settings.into_iter().chain(engine);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// `CLAWKAKA_BIN`, or the one built beside this test.

@@ -4,45 +4,12 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
-use e2e::{PATIENCE, Person, Product, alone, command, crowd};
+use e2e::{
+    Product, alone,
+    backup::{Moment, Work},
+    command, crowd,
+};
 use serde_json::Value;
-
-/// A product that backs up to a folder beside the deployment's own.
-async fn with_backups() -> anyhow::Result<(Product, PathBuf)> {
-    let mut product = Product::prepare(&[]).await?;
-    let folder = product.place.folder.join("backups");
-    product.set("BACKUP_TO", &folder.to_string_lossy());
-    product.set("BACKUP_EVERY", "0s");
-    product.walls("up").await?;
-    product.migrate().await?;
-    product.start_again().await?;
-    Ok((product, folder))
-}
-
-/// An operator's command; what it says must not name anybody.
-async fn operate(product: &Product, words: &[&str]) -> anyhow::Result<Value> {
-    let mut operate = product.command(words[0])?;
-    operate.args(&words[1..]).arg("--json");
-    if !words.contains(&"snapshots") {
-        operate.args(["--as", "ana"]);
-    }
-    let said = command::output(operate, b"").await?;
-    e2e::logs::has_none_of("an operator's terminal", &said, &product.private())?;
-    serde_json::from_slice(&said).context("read an operator's answer")
-}
-
-async fn tenant_of(product: &Product, person: &Person) -> anyhow::Result<String> {
-    let wamid = product.whatsapp.conversation(person)[0].wamid.clone();
-    let tenant = "select tenant_id::text from inbox where provider_id = $1";
-    let tenant = sqlx::query_scalar(tenant).bind(&wamid);
-    Ok(tenant.fetch_one(&product.postgres.db).await?)
-}
-
-/// Whether the agent that was asked this knew of something that was said before.
-async fn knew(product: &Product, asked: &str, of: &str) -> anyhow::Result<bool> {
-    let request = product.model.wait_for_request(asked, PATIENCE).await?;
-    Ok(request.body.to_string().contains(of))
-}
 
 /// Everything is lost but the backups: database, containers, volumes, networks.
 async fn lose_everything(product: &mut Product) -> anyhow::Result<()> {
@@ -75,12 +42,13 @@ fn objects(folder: &PathBuf) -> anyhow::Result<Vec<PathBuf>> {
 async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased_does_not()
 -> anyhow::Result<()> {
     let _alone = alone().await;
-    let (mut product, folder) = with_backups().await?;
+    let mut product = Product::with_backups().await?;
+    let folder = product.place.folder.join("backups");
     let people = crowd::people(3);
     let first = product.all_say(&people, "first").await?;
     product.exactly_one_each(&people, &first).await?;
 
-    let backup = operate(&product, &["backup"]).await?;
+    let backup = product.operate(&["backup"]).await?;
     show(&format!("{backup:#}\n"));
     anyhow::ensure!(
         backup["state"] == "done" && backup["parts"]["over"] == 3,
@@ -95,11 +63,13 @@ async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased
     // Said after the backup: the agent forgets it, and nobody is answered twice because of it.
     let second = product.all_say(&people, "second").await?;
     product.exactly_one_each(&people, &second).await?;
-    let erased = tenant_of(&product, &people[2]).await?;
-    operate(&product, &["tenant", "erase", &erased, "--yes"]).await?;
+    let erased = product.tenant_of(&people[2]).await?;
+    product
+        .operate(&["tenant", "erase", &erased, "--yes"])
+        .await?;
 
     lose_everything(&mut product).await?;
-    let restored = operate(&product, &["restore", "--yes"]).await?;
+    let restored = product.operate(&["restore", "--yes"]).await?;
     show(&format!("{restored:#}\n"));
     anyhow::ensure!(restored["erased_again"] == 1, "{restored:#}");
     anyhow::ensure!(restored["people"] == 2, "{restored:#}");
@@ -117,15 +87,15 @@ async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased
     product.exactly_one_each(&people[..2], &third).await?;
     for at in 0..2 {
         anyhow::ensure!(
-            knew(&product, &third[at], &first[at]).await?,
+            product.knew(&third[at], &first[at]).await?,
             "an agent forgot what it was told before the backup"
         );
         anyhow::ensure!(
-            !knew(&product, &third[at], &first[1 - at]).await?,
+            !product.knew(&third[at], &first[1 - at]).await?,
             "agents were mixed up"
         );
         anyhow::ensure!(
-            !knew(&product, &third[at], &second[at]).await?,
+            !product.knew(&third[at], &second[at]).await?,
             "an agent knows what was said after the backup"
         );
         for mark in [&first[at], &second[at]] {
@@ -136,7 +106,7 @@ async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased
     let fourth = product.all_say(&people[2..], "fourth").await?;
     product.exactly_one_each(&people[2..], &fourth).await?;
     anyhow::ensure!(
-        !knew(&product, &fourth[0], &first[2]).await?,
+        !product.knew(&fourth[0], &first[2]).await?,
         "the erased is remembered"
     );
     let words = sqlx::query_scalar(
@@ -153,117 +123,83 @@ async fn a_lost_deployment_comes_back_and_its_agents_remember_but_who_was_erased
     product.finish(&[]).await
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    /// Our process, without a last word.
+    Us,
+    /// The sandbox whose files are read.
+    Container,
+}
+
+const CASES: [(Work, Moment, Victim); 5] = {
+    use {Moment::*, Victim::*, Work::*};
+    [
+        (Backup, Taken, Us),
+        (Backup, AtItsFiles, Us),
+        (Backup, AtItsFiles, Container),
+        (Restore, Taken, Us),
+        (Restore, AtItsFiles, Us),
+    ]
+};
+
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_moment_the_worker_dies_at_a_backup_and_a_restore_end_right() -> anyhow::Result<()>
-{
+async fn whatever_dies_at_whatever_moment_a_backup_and_a_restore_end_right() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let (mut product, _folder) = with_backups().await?;
+    let mut product = Product::with_backups().await?;
     let people = crowd::people(1);
     let first = product.all_say(&people, "first").await?;
     product.exactly_one_each(&people, &first).await?;
-    let sandbox: String = sqlx::query_scalar("select id::text from sandbox")
-        .fetch_one(&product.postgres.db)
-        .await?;
-    operate(&product, &["sandbox", "backup", &sandbox]).await?;
+    let sandbox = product.sandbox_of(&people[0]).await?;
+    product.operate(&["sandbox", "backup", &sandbox]).await?;
     let second = product.all_say(&people, "second").await?;
     product.exactly_one_each(&people, &second).await?;
 
-    for (what, moment) in [
-        ("backup", Moment::Taken),
-        ("backup", Moment::AtItsFiles),
-        ("restore", Moment::Taken),
-        ("restore", Moment::AtItsFiles),
-    ] {
-        let mut words = vec!["sandbox", what, &sandbox, "--no-wait"];
-        let snapshots = operate(&product, &["sandbox", "snapshots", &sandbox]).await?;
-        let snapshots = snapshots["snapshots"]
-            .as_array()
-            .context("no list")?
-            .clone();
-        let oldest = snapshots.last().and_then(|one| one["name"].as_str());
-        let oldest = oldest.context("no snapshot")?.to_owned();
-        if what == "restore" {
-            words.extend(["--yes", "--snapshot", &oldest]);
+    for (number, (work, moment, victim)) in CASES.into_iter().enumerate() {
+        let case = format!("{victim:?} at {moment:?} of {work:?}");
+        product.at_work(&sandbox, work, moment).await?;
+        match victim {
+            Victim::Us => {
+                product.kill_9().await?;
+                product.start_again().await?;
+            }
+            Victim::Container => lose_containers(&product).await?,
         }
-        operate(&product, &words).await?;
-        moment.of(&product, what).await?;
-        product.kill_9().await?;
-        product.start_again().await?;
-        let open = "select count(*) from backup where state in ('waiting', 'running')";
-        let over = || async { Ok(product.postgres.count(open).await? == 0) };
-        product.until("everything asked for is over", over).await?;
-        let failed = "select count(*) from backup where state <> 'done'";
-        anyhow::ensure!(
-            product.postgres.count(failed).await? == 0,
-            "{what} at {moment:?} failed"
-        );
-        let left = holders(&product).await?;
-        anyhow::ensure!(left == 0, "{what} at {moment:?} left {left} containers");
-        let name = format!("after-{what}-{moment:?}").to_lowercase();
-        let marks = product.all_say(&people, &name).await?;
+        product
+            .backups_succeed()
+            .await
+            .with_context(|| case.clone())?;
+        let marks = product.all_say(&people, &format!("case-{number}")).await?;
         product.exactly_one_each(&people, &marks).await?;
-        anyhow::ensure!(
-            knew(&product, &marks[0], &first[0]).await?,
-            "it forgot at {moment:?}"
-        );
-        let knows = knew(&product, &marks[0], &second[0]).await?;
-        anyhow::ensure!(knows == (what == "backup"), "{what} at {moment:?}: {knows}");
+        let forgot = !product.knew(&marks[0], &first[0]).await?;
+        anyhow::ensure!(!forgot, "{case}: it forgot");
+        let knows = product.knew(&marks[0], &second[0]).await?;
+        anyhow::ensure!(knows == (work == Work::Backup), "{case}: {knows}");
         for mark in [&first[0], &second[0]] {
             product.exactly_one_answer(&people[0], mark)?;
         }
     }
+    show(&format!(
+        "{} deaths around a backup and a restore: right in the end\n",
+        CASES.len()
+    ));
     product.finish(&[]).await
 }
 
-/// When the worker dies.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    /// It has just taken it up.
-    Taken,
-    /// It is reading or filling the volume.
-    AtItsFiles,
-}
-
-impl Moment {
-    async fn of(self, product: &Product, what: &str) -> anyhow::Result<()> {
-        // The last one that was asked for: before a restore there is a backup.
-        let running = match what {
-            "restore" => {
-                "select count(*) from backup where state <> 'waiting'
-                 and id = (select id from backup where kind = 'restore' order by id desc limit 1)"
-            }
-            _ => "select count(*) from backup where state = 'running'",
-        };
-        let come = || async {
-            let taken = product.postgres.count(running).await? > 0;
-            Ok(taken && (matches!(self, Self::Taken) || holders(product).await? > 0))
-        };
-        product.until("the worker is at it", come).await
+async fn lose_containers(product: &Product) -> anyhow::Result<()> {
+    for one in product.docker.sandboxes().await? {
+        command::run("docker", &["rm", "-f", &one.id]).await?;
     }
-}
-
-/// The containers through which volumes are read and filled.
-async fn holders(product: &Product) -> anyhow::Result<usize> {
-    let ours = format!("label=clawkaka.deployment={}", product.docker.deployment);
-    let filters = [
-        "ps",
-        "-aq",
-        "--filter",
-        &ours,
-        "--filter",
-        "label=clawkaka.probe=volume",
-    ];
-    Ok(command::run("docker", &filters).await?.lines().count())
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_gets_everything_we_hold_of_them_and_no_key_of_ours() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let (product, _folder) = with_backups().await?;
+    let product = Product::with_backups().await?;
     let people = crowd::people(2);
     let marks = product.all_say(&people, "said").await?;
     product.exactly_one_each(&people, &marks).await?;
-    let tenant = tenant_of(&product, &people[0]).await?;
+    let tenant = product.tenant_of(&people[0]).await?;
     let mut secrets: Vec<_> = product
         .secrets
         .iter()
@@ -282,7 +218,7 @@ async fn a_person_gets_everything_we_hold_of_them_and_no_key_of_ours() -> anyhow
     }
     let to = product.place.folder.join("export");
     let words = ["tenant", "export", &tenant, "--to", &to.to_string_lossy()];
-    let said = operate(&product, &words).await?;
+    let said = product.operate(&words).await?;
     show(&format!("{said:#}\n"));
 
     let messages = fs::read_to_string(to.join("messages.json"))?;

@@ -6,69 +6,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use e2e::{PATIENCE, Person, Product, alone, command, crowd, docker};
+use e2e::{
+    PATIENCE, Person, Product, alone, command, crowd, docker, every_case,
+    upgrade::{HARMLESS, Image},
+};
 use serde_json::Value;
 
 /// It writes over what the agent keeps, and then nobody ever hears of it.
 const RUINOUS: &str = r#"ENTRYPOINT ["bash", "-c", "echo garbage > /state/workspace/AGENTS.md; rm -rf /state/openclaw; exec sleep infinity"]"#;
-/// The same in all that matters.
-const HARMLESS: &str = "LABEL clawkaka.test=harmless";
-
-/// An image of this test's own, on the real one's layers. Gone with the story.
-struct Image {
-    name: String,
-    id: String,
-}
-
-impl Image {
-    async fn make(product: &Product, name: &str, change: &str) -> anyhow::Result<Self> {
-        let base = std::env::var("SANDBOX_IMAGE").unwrap_or("clawkaka-sandbox:dev".to_owned());
-        let name = format!("{}:{name}", product.docker.deployment);
-        let container = command::run("docker", &["create", &base]).await?;
-        let container = container.trim();
-        let made = command::run("docker", &["commit", "--change", change, container, &name]).await;
-        command::run("docker", &["rm", container]).await?;
-        let id = made?.trim().to_owned();
-        Ok(Self { name, id })
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        command::try_now("docker", &["rmi", "-f", &self.name]);
-    }
-}
 
 /// People who were answered once, by sandboxes of the real image; backed up to a folder.
 async fn with_people(count: usize) -> anyhow::Result<(Product, Vec<Person>, Vec<String>)> {
-    let mut product = Product::prepare(&[]).await?;
-    let folder = product.place.folder.join("backups");
-    product.set("BACKUP_TO", &folder.to_string_lossy());
-    product.set("BACKUP_EVERY", "0s");
-    product.walls("up").await?;
-    product.migrate().await?;
-    product.start_again().await?;
+    let product = Product::with_backups().await?;
     let people = crowd::people(count);
     let first = product.all_say(&people, "first").await?;
     product.exactly_one_each(&people, &first).await?;
     Ok((product, people, first))
-}
-
-/// As an operator deploys another image. Nobody who is there notices.
-async fn deploy(product: &mut Product, people: &[Person], image: &Image) -> anyhow::Result<()> {
-    let before = product.docker.sandboxes().await?;
-    product.stop().await?;
-    product.set("SANDBOX_IMAGE", &image.name);
-    product.start_again().await?;
-    anyhow::ensure!(
-        product.docker.sandboxes().await? == before,
-        "a new image changed somebody who was there"
-    );
-    // Until somebody was answered, the new worker takes what is young for a boot.
-    let marks = product
-        .all_say(people, &image.name.replace(':', "-"))
-        .await?;
-    product.exactly_one_each(people, &marks).await
 }
 
 /// What `clawkaka sandbox upgrade` says, good or not.
@@ -87,12 +40,6 @@ async fn upgrade(product: &Product, words: &[&str]) -> anyhow::Result<Value> {
         .with_context(|| format!("read it: {}", String::from_utf8_lossy(&said.stderr)))
 }
 
-/// How many run, or are to run, this image.
-async fn on(product: &Product, image: &str) -> anyhow::Result<i64> {
-    let count = sqlx::query_scalar("select count(*) from sandbox where image = $1").bind(image);
-    Ok(count.fetch_one(&product.postgres.db).await?)
-}
-
 /// The image that every sandbox runs by now, as Docker shows it.
 async fn all_run(product: &Product, image: &str) -> anyhow::Result<()> {
     for one in product.docker.sandboxes().await? {
@@ -100,12 +47,6 @@ async fn all_run(product: &Product, image: &str) -> anyhow::Result<()> {
         anyhow::ensure!(facts["Image"] == image, "one runs {}", facts["Image"]);
     }
     Ok(())
-}
-
-/// Whether the agent that was asked this knew of something that was said before.
-async fn knew(product: &Product, asked: &str, of: &str) -> anyhow::Result<bool> {
-    let request = product.model.wait_for_request(asked, PATIENCE).await?;
-    Ok(request.body.to_string().contains(of))
 }
 
 async fn reaches(product: &Product, state: &str) -> anyhow::Result<()> {
@@ -120,16 +61,6 @@ async fn reaches(product: &Product, state: &str) -> anyhow::Result<()> {
     product.until(state, reached).await
 }
 
-async fn is_over(product: &Product) -> anyhow::Result<String> {
-    let open = "select count(*) from upgrade where state = 'running'";
-    let over = || async { Ok(product.postgres.count(open).await? == 0) };
-    product.until("the upgrade is over", over).await?;
-    let last = "select state || ' ' || outcome from upgrade order by requested_at desc limit 1";
-    Ok(sqlx::query_scalar(last)
-        .fetch_one(&product.postgres.db)
-        .await?)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_ruins_what_it_finds_and_never_becomes_ready_is_taken_back_at_the_canary()
 -> anyhow::Result<()> {
@@ -139,7 +70,7 @@ async fn an_image_that_ruins_what_it_finds_and_never_becomes_ready_is_taken_back
         .fetch_one(&product.postgres.db)
         .await?;
     let ruinous = Image::make(&product, "ruinous", RUINOUS).await?;
-    deploy(&mut product, &people, &ruinous).await?;
+    product.deploy(&people, &ruinous).await?;
     let others = product.docker.sandboxes().await?;
 
     let words = [
@@ -167,13 +98,13 @@ async fn an_image_that_ruins_what_it_finds_and_never_becomes_ready_is_taken_back
         "{upgraded:#}"
     );
     product.exactly_one_each(&people, &marks).await?;
-    anyhow::ensure!(on(&product, &old).await? == 2, "not all are as they were");
+    anyhow::ensure!(product.on(&old).await? == 2, "not all are as they were");
     all_run(&product, &old).await?;
     let now = product.docker.sandboxes().await?;
     let kept = now.iter().filter(|one| others.contains(one)).count();
     anyhow::ensure!(kept == 1, "{kept} of 2 were left alone");
     for (at, mark) in marks.iter().enumerate() {
-        anyhow::ensure!(knew(&product, mark, &first[at]).await?, "one forgot");
+        anyhow::ensure!(product.knew(mark, &first[at]).await?, "one forgot");
         let rules = product
             .docker
             .exec(&now[at].id, &["cat", "/state/workspace/AGENTS.md"])
@@ -193,7 +124,7 @@ async fn an_image_that_works_replaces_all_while_people_write_and_each_is_answere
     let _alone = alone().await;
     let (mut product, people, first) = with_people(3).await?;
     let harmless = Image::make(&product, "harmless", HARMLESS).await?;
-    deploy(&mut product, &people, &harmless).await?;
+    product.deploy(&people, &harmless).await?;
 
     let (over, is_over) = tokio::sync::watch::channel(false);
     let upgraded = async {
@@ -226,10 +157,10 @@ async fn an_image_that_works_replaces_all_while_people_write_and_each_is_answere
     ));
     let last = product.all_say(&people, "last").await?;
     product.exactly_one_each(&people, &last).await?;
-    anyhow::ensure!(on(&product, &harmless.id).await? == 3, "not all were moved");
+    anyhow::ensure!(product.on(&harmless.id).await? == 3, "not all were moved");
     all_run(&product, &harmless.id).await?;
     for (mark, first) in last.iter().zip(&first) {
-        anyhow::ensure!(knew(&product, mark, first).await?, "one forgot");
+        anyhow::ensure!(product.knew(mark, first).await?, "one forgot");
     }
     let nothing = upgrade(&product, &["--all"]).await?;
     anyhow::ensure!(nothing["outcome"] == "current", "{nothing:#}");
@@ -256,52 +187,76 @@ async fn write_until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_moment_the_worker_dies_at_an_upgrade_ends_right() -> anyhow::Result<()> {
+async fn whatever_dies_at_whatever_moment_an_upgrade_ends_right() -> anyhow::Result<()> {
     let _alone = alone().await;
     let (mut product, people, first) = with_people(1).await?;
-    let harmless = Image::make(&product, "harmless", HARMLESS).await?;
     let ruinous = Image::make(&product, "ruinous", RUINOUS).await?;
 
-    deploy(&mut product, &people, &harmless).await?;
-    let since = Utc::now();
-    upgrade(&product, &["--all", "--no-wait"]).await?;
-    // Its new container boots, and somebody waits for it.
-    product
-        .docker
-        .wait_for_event("start", 1, since, PATIENCE)
-        .await?;
-    let booting = product.all_say(&people, "booting").await?;
+    let mut harmless = Image::make(&product, "worker", HARMLESS).await?;
+    let mut booting = booting(&mut product, &people, &harmless).await?;
     product.kill_9().await?;
     product.start_again().await?;
-    let ended = is_over(&product).await?;
-    anyhow::ensure!(ended == "done whole", "it ended with {ended}");
-    product.exactly_one_each(&people, &booting).await?;
-    anyhow::ensure!(on(&product, &harmless.id).await? == 1, "it was not moved");
-    all_run(&product, &harmless.id).await?;
-    anyhow::ensure!(knew(&product, &booting[0], &first[0]).await?, "it forgot");
+    moved(&product, &people, &harmless, (&booting, &first)).await?;
 
-    deploy(&mut product, &people, &ruinous).await?;
+    if every_case() {
+        harmless = Image::make(&product, "container", HARMLESS).await?;
+        booting = self::booting(&mut product, &people, &harmless).await?;
+        for one in product.docker.sandboxes().await? {
+            command::run("docker", &["kill", &one.id]).await?;
+        }
+        moved(&product, &people, &harmless, (&booting, &first)).await?;
+    }
+
+    product.deploy(&people, &ruinous).await?;
     let words = ["--all", "--no-wait", "--ready-within", "5s"];
     upgrade(&product, &words).await?;
     reaches(&product, "rolling_back").await?;
     let back = product.all_say(&people, "back").await?;
     product.kill_9().await?;
     product.start_again().await?;
-    let ended = is_over(&product).await?;
+    let ended = product.upgrade_ends().await?;
     anyhow::ensure!(ended == "stopped canary", "it ended with {ended}");
     product.exactly_one_each(&people, &back).await?;
-    anyhow::ensure!(
-        on(&product, &harmless.id).await? == 1,
-        "it is not as it was"
-    );
+    anyhow::ensure!(product.on(&harmless.id).await? == 1, "it is not as it was");
     all_run(&product, &harmless.id).await?;
-    anyhow::ensure!(knew(&product, &back[0], &first[0]).await?, "it forgot");
+    anyhow::ensure!(product.knew(&back[0], &first[0]).await?, "it forgot");
     for mark in [&first[0], &booting[0], &back[0]] {
         product.exactly_one_answer(&people[0], mark)?;
     }
     product
         .finish(&["a sandbox was not upgraded", "an upgrade was stopped"])
         .await
+}
+
+/// All move to an image, the container of the first one boots, and its person waits for it: what
+/// they wrote.
+async fn booting(
+    product: &mut Product,
+    people: &[Person],
+    image: &Image,
+) -> anyhow::Result<Vec<String>> {
+    product.deploy(people, image).await?;
+    let since = Utc::now();
+    upgrade(product, &["--all", "--no-wait"]).await?;
+    let started = product.docker.wait_for_event("start", 1, since, PATIENCE);
+    started.await?;
+    let name = image.name.replace(':', "-");
+    product.all_say(people, &format!("booting-{name}")).await
+}
+
+/// In the end everybody has moved, was answered, and is remembered.
+async fn moved(
+    product: &Product,
+    people: &[Person],
+    image: &Image,
+    (booting, first): (&[String], &[String]),
+) -> anyhow::Result<()> {
+    let ended = product.upgrade_ends().await?;
+    anyhow::ensure!(ended == "done whole", "it ended with {ended}");
+    product.exactly_one_each(people, booting).await?;
+    anyhow::ensure!(product.on(&image.id).await? == 1, "it was not moved");
+    all_run(product, &image.id).await?;
+    product.all_knew(booting, first).await
 }
 
 #[expect(

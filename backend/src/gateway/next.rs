@@ -156,6 +156,7 @@ fn conclude(after: &[Row], page: &Page, memory: &Memory, settled: bool, patient:
         _ if after.iter().any(failed) => Verdict::ModelFailed,
         _ if after.iter().any(|row| row.kind == Kind::NotBegun) => Verdict::AskAgain,
         _ if !settled => return Step::Wait,
+        Ending::NotBegun => Verdict::AskAgain,
         Ending::Failed => Verdict::ModelFailed,
         // OpenClaw leaves a `NO_REPLY` out of the history, asks once more, and then kills the run.
         Ending::Done | Ending::Killed => Verdict::Silent,

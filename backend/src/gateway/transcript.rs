@@ -94,6 +94,8 @@ pub enum Ending {
     Unknown,
     Done,
     Failed,
+    /// The gateway was being stopped when it was to begin.
+    NotBegun,
     /// Aborted, also when the assistant insisted on `NO_REPLY`.
     Killed,
 }
@@ -141,6 +143,8 @@ struct Info {
     #[serde(default, deserialize_with = "lenient")]
     last_run_id: String,
     #[serde(default, deserialize_with = "lenient")]
+    last_run_error: String,
+    #[serde(default, deserialize_with = "lenient")]
     restart_recovery_status: String,
 }
 
@@ -172,6 +176,7 @@ fn session(info: Info, pending: Pending) -> Session {
         tombstoned: info.restart_recovery_status == "tombstoned",
         last: match info.status.as_str() {
             "done" => Ending::Done,
+            "failed" if was_stopped(&info.last_run_error) => Ending::NotBegun,
             "failed" => Ending::Failed,
             "killed" => Ending::Killed,
             _ => Ending::Unknown,
@@ -225,11 +230,8 @@ pub fn row(raw: &RawValue) -> Option<Row> {
         "user" => Kind::Asked(wire.idempotency_key.strip_suffix(":user").and_then(word)),
         "assistant" if wire.openclaw_abort.is_some() => Kind::Hidden,
         "assistant" => said(content, &wire.idempotency_key, &wire.stop_reason),
-        "custom" if is_notice(&content.text) => match content.text.to_lowercase().contains(STOPPED)
-        {
-            true => Kind::NotBegun,
-            false => Kind::Failed,
-        },
+        "custom" if is_notice(&content.text) && was_stopped(&content.text) => Kind::NotBegun,
+        "custom" if is_notice(&content.text) => Kind::Failed,
         _ => Kind::Hidden,
     };
     Some(Row {
@@ -301,6 +303,10 @@ fn content(raw: Option<&RawValue>) -> Content {
         }
     }
     content
+}
+
+fn was_stopped(text: &str) -> bool {
+    text.to_lowercase().contains(STOPPED)
 }
 
 fn is_notice(text: &str) -> bool {

@@ -34,7 +34,8 @@ pub enum Verdict {
     Ready,
     /// It does not, and why, in our word. Its container is gone.
     NotReady(&'static str),
-    /// Nobody knows: something that is not the image's fault came between. Its container is gone.
+    /// Nobody knows: something that is not the image's fault came between. Its container is gone,
+    /// unless it was the engine, which left before it could remove it: it is when this is tried again.
     Interrupted(&'static str),
 }
 
@@ -94,11 +95,15 @@ impl Sandboxes {
         let give_up_at = Instant::now() + within;
         let mut starts = 0;
         loop {
+            if !self.engine_answers().await {
+                return Ok(Verdict::Interrupted("engine"));
+            }
             self.clear(hold).await?;
             starts += 1;
             let verdict = self.try_once(&row, image, give_up_at).await?;
             match verdict {
                 Verdict::Ready => row::succeed(&parts.pool, id).await?,
+                Verdict::Interrupted("engine") => {}
                 Verdict::NotReady("ended") if starts < MAX_STARTS => {
                     tracing::warn!(sandbox.id = %id, "a new gateway ended by itself: it is started again");
                     continue;
@@ -107,6 +112,10 @@ impl Sandboxes {
             }
             return Ok(verdict);
         }
+    }
+
+    async fn engine_answers(&self) -> bool {
+        self.0.parts.runtime.containers().await.is_ok()
     }
 
     async fn try_once(
@@ -122,7 +131,10 @@ impl Sandboxes {
                 // Without the lease it is the next worker's.
                 self.ensure_lease()?;
                 tracing::warn!(sandbox.id = %row.id, image, "failed to {error:#}");
-                Ok(Verdict::NotReady("not_started"))
+                Ok(match self.engine_answers().await {
+                    true => Verdict::NotReady("not_started"),
+                    false => Verdict::Interrupted("engine"),
+                })
             }
         }
     }

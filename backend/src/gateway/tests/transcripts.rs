@@ -255,6 +255,19 @@ fn a_run_that_never_began_since_the_gateway_was_stopped_is_asked_for_again() {
     *page.rows.last_mut().unwrap() = notice("no such model");
     assert_eq!(step(&page, 1, &idle(1)), end(Verdict::ModelFailed));
     assert_eq!(said(&page), ["answer to mark-0"]);
+    // Its session says so as well.
+    page.rows.pop();
+    page.session.last = Ending::NotBegun;
+    assert_eq!(step(&page, 1, &idle(5)), end(Verdict::AskAgain));
+    let told = json!({ "sessionInfo": { "status": "failed", "lastRunError": "gateway is draining for restart" } });
+    let told = RawValue::from_string(told.to_string()).unwrap();
+    assert_eq!(
+        crate::gateway::transcript::page(&told)
+            .unwrap()
+            .session
+            .last,
+        Ending::NotBegun
+    );
 }
 
 #[test]

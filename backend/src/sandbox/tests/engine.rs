@@ -35,6 +35,8 @@ pub struct State {
     pub breach: Option<Breach>,
     pub leak: Option<Breach>,
     pub refuses_to_start: bool,
+    /// Nobody answers.
+    pub is_away: bool,
     pub refuses_to_pause: bool,
     /// What new sandboxes are to run by now.
     pub image: Option<String>,
@@ -117,8 +119,15 @@ impl Engine {
         }
     }
 
+    /// Nothing happens without an engine.
+    fn answering(&self) -> anyhow::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        ensure!(!state.is_away, "the engine does not answer");
+        Ok(state)
+    }
+
     fn change(&self, what: &str, id: &str, to: Observed) -> anyhow::Result<()> {
-        let mut state = self.state();
+        let mut state = self.answering()?;
         state.log.push(format!("{what} {id}"));
         let address = state.addresses.get(id).copied();
         state.made += 1;
@@ -169,7 +178,7 @@ impl Runtime for Engine {
     fn containers(&self) -> Answer<'_, Vec<Container>> {
         async {
             let (list, gate) = {
-                let state = self.state();
+                let state = self.answering()?;
                 (state.containers.clone(), state.gate.clone())
             };
             if let Some(gate) = gate {
@@ -182,7 +191,7 @@ impl Runtime for Engine {
 
     fn inspect<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Container>> {
         async move {
-            let state = self.state();
+            let state = self.answering()?;
             Ok(state
                 .containers
                 .iter()
@@ -195,7 +204,7 @@ impl Runtime for Engine {
     fn create<'a>(&'a self, spec: &'a Spec) -> Answer<'a, ()> {
         async move {
             self.stall.pass("create").await;
-            let mut state = self.state();
+            let mut state = self.answering()?;
             state.made += 1;
             let id = format!("c{}", state.made);
             state.log.push(format!("create {id}"));
@@ -288,7 +297,7 @@ impl Runtime for Engine {
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         async move {
             self.stall.pass("remove").await;
-            let mut state = self.state();
+            let mut state = self.answering()?;
             state.log.push(format!("remove {id}"));
             state.containers.retain(|container| container.id != id);
             Ok(())

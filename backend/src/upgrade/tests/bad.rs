@@ -202,3 +202,31 @@ async fn a_way_back_that_is_away_is_waited_for_and_nobody_meets_the_ruins(db: Pg
     assert_eq!(story.part(id).await, "rolled_back refused");
     story.finds(id, FIRST, "tea").await;
 }
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn an_engine_that_goes_away_is_waited_for_and_no_fault_of_the_image(db: PgPool) {
+    let story = Story::new(db).await;
+    let engine = &story.base.world.engine;
+    let id = story.sleeping(10, "tea").await;
+    let asked = story.asks(Which::All, 0, 1).await;
+    engine.stall.set("start");
+    let meanwhile = async {
+        engine.stall.reached().await;
+        engine.state().is_away = true;
+        engine.stall.go_on();
+    };
+    tokio::join!(story.works(), meanwhile);
+    for _ in 0..20 {
+        assert_eq!(story.part(id).await, "replacing engine");
+        story.base.world.advance(11);
+        story.works().await;
+    }
+    engine.state().is_away = false;
+    story.base.later(11);
+    story.works().await;
+    assert_eq!(story.came_to(asked).await, "done whole, 1 of 1");
+    story.finds(id, SECOND, "tea").await;
+}
