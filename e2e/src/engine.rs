@@ -12,6 +12,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -64,6 +65,9 @@ pub fn apart<F: Future<Output = anyhow::Result<()>>>(
 
 #[expect(clippy::print_stdout, reason = "what the test says, on its machine")]
 fn once_more(test: &str) -> anyhow::Result<()> {
+    // Two cores bear one story at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let source = env::var("DOCKER_HOST").unwrap_or(USUAL_ENGINE.to_owned());
     let mut apart = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount"])

@@ -16,13 +16,13 @@ use e2e::{
 #[test]
 fn what_happens_to_a_sandbox_behind_our_back_is_put_right() -> anyhow::Result<()> {
     let name = "what_happens_to_a_sandbox_behind_our_back_is_put_right";
-    apart(name, behind_our_back::story)
+    when_every_case_is_wanted(|| apart(name, behind_our_back::story))
 }
 
 #[test]
 fn dockerd_dies_and_comes_back_and_nobody_is_forgotten() -> anyhow::Result<()> {
     let name = "dockerd_dies_and_comes_back_and_nobody_is_forgotten";
-    apart(name, outage::story)
+    when_every_case_is_wanted(|| apart(name, outage::story))
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn whenever_dockerd_dies_while_one_is_paused_or_claimed_each_is_answered_once() 
 fn whenever_dockerd_dies_while_one_is_stopped_or_starts_each_is_answered_once() -> anyhow::Result<()>
 {
     let name = "whenever_dockerd_dies_while_one_is_stopped_or_starts_each_is_answered_once";
-    apart(name, moments::deeply)
+    when_every_case_is_wanted(|| apart(name, moments::deeply))
 }
 
 #[test]
 fn whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right() -> anyhow::Result<()> {
     let name = "whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right";
-    apart(name, work::story)
+    when_every_case_is_wanted(|| apart(name, work::story))
 }
 
 /// What becomes of containers that a new dockerd finds running.
@@ -62,6 +62,17 @@ impl They {
     async fn come_back(self, engine: &mut Engine) -> anyhow::Result<()> {
         engine.live_restore = self == Self::Live;
         engine.start_dockerd().await
+    }
+}
+
+/// A story that takes minutes, and hurts the engine as those of a usual run do, only elsewhere.
+fn when_every_case_is_wanted(story: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match every_case() {
+        true => story(),
+        false => {
+            show("left out of a usual run: EVERY_CASE=yes runs it");
+            Ok(())
+        }
     }
 }
 

@@ -31,19 +31,18 @@ const LIGHT: Cases<(Moment, They)> = {
         &[(Paused, Live), (Thawed, Die)],
     )
 };
-const DEEP: Cases<(Moment, They)> = {
+const DEEP: [(Moment, They); 8] = {
     use {Moment::*, They::*};
-    (
-        &[(Stopped, Live), (Started, Die)],
-        &[
-            (Stopped, Die),
-            (Removed, Live),
-            (Removed, Die),
-            (Created, Live),
-            (Created, Die),
-            (Started, Live),
-        ],
-    )
+    [
+        (Stopped, Live),
+        (Stopped, Die),
+        (Removed, Live),
+        (Removed, Die),
+        (Created, Live),
+        (Created, Die),
+        (Started, Live),
+        (Started, Die),
+    ]
 };
 
 /// When a member of the pool is claimed.
@@ -87,7 +86,7 @@ pub async fn lightly(mut engine: Engine) -> anyhow::Result<()> {
 }
 
 pub async fn deeply(mut engine: Engine) -> anyhow::Result<()> {
-    all_of(&mut engine, &wanted(DEEP), "1s").await
+    all_of(&mut engine, &DEEP, "1s").await
 }
 
 async fn all_of(
