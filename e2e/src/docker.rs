@@ -87,6 +87,17 @@ impl Docker {
         Ok(running.len())
     }
 
+    /// Kills those that run; any other is removed behind our back.
+    pub async fn lose_sandboxes(&self) -> anyhow::Result<()> {
+        for one in self.sandboxes().await? {
+            if one.state != "running" {
+                command::run("docker", &["rm", "-f", &one.id]).await?;
+            }
+        }
+        self.kill_sandboxes().await?;
+        Ok(())
+    }
+
     /// Waits until `count` different sandboxes had this event since a moment.
     pub async fn wait_for_event(
         &self,

@@ -162,7 +162,7 @@ async fn whatever_dies_at_whatever_moment_a_backup_and_a_restore_end_right() -> 
                 product.kill_9().await?;
                 product.start_again().await?;
             }
-            Victim::Container => lose_containers(&product).await?,
+            Victim::Container => product.docker.lose_sandboxes().await?,
         }
         product
             .backups_succeed()
@@ -183,13 +183,6 @@ async fn whatever_dies_at_whatever_moment_a_backup_and_a_restore_end_right() -> 
         CASES.len()
     ));
     product.finish(&[]).await
-}
-
-async fn lose_containers(product: &Product) -> anyhow::Result<()> {
-    for one in product.docker.sandboxes().await? {
-        command::run("docker", &["rm", "-f", &one.id]).await?;
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

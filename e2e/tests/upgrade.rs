@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 use e2e::{
-    PATIENCE, Person, Product, alone, command, crowd, docker, every_case,
+    PATIENCE, Person, Product, alone, crowd, docker, every_case,
     upgrade::{HARMLESS, Image},
 };
 use serde_json::Value;
@@ -201,9 +201,7 @@ async fn whatever_dies_at_whatever_moment_an_upgrade_ends_right() -> anyhow::Res
     if every_case() {
         harmless = Image::make(&product, "container", HARMLESS).await?;
         booting = self::booting(&mut product, &people, &harmless).await?;
-        for one in product.docker.sandboxes().await? {
-            command::run("docker", &["kill", &one.id]).await?;
-        }
+        product.docker.kill_sandboxes().await?;
         moved(&product, &people, &harmless, (&booting, &first)).await?;
     }
 

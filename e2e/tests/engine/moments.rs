@@ -1,28 +1,10 @@
 //! dockerd is killed at each step of falling asleep, of waking, and of being claimed from the pool.
-//!
-//! Docker's own events tell when: the blow falls at the very moment in which something has happened.
 
 use anyhow::Context as _;
 use chrono::Utc;
-use e2e::{PATIENCE, Person, Product, crowd, engine::Engine};
+use e2e::{PATIENCE, Person, Product, crowd, engine::Engine, sleep::Moment};
 
 use crate::{Cases, They, show, wanted};
-
-/// What has just happened to a sandbox, in Docker's words.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    /// It was idle, and is paused.
-    Paused,
-    /// It was paused, and somebody wrote.
-    Thawed,
-    /// It was idle for longer, and is being stopped.
-    Stopped,
-    /// Only its volume is left.
-    Removed,
-    /// It was stopped, and somebody wrote.
-    Created,
-    Started,
-}
 
 const LIGHT: Cases<(Moment, They)> = {
     use {Moment::*, They::*};
@@ -61,24 +43,6 @@ const CLAIMS: Cases<(Claim, They)> = {
         &[(Before, Live), (Before, Die), (Thawed, Live)],
     )
 };
-
-impl Moment {
-    fn event(self) -> &'static str {
-        match self {
-            Self::Paused => "pause",
-            Self::Thawed => "unpause",
-            Self::Stopped => "die",
-            Self::Removed => "destroy",
-            Self::Created => "create",
-            Self::Started => "start",
-        }
-    }
-
-    /// A message leads to it, or silence does.
-    fn follows_a_message(self) -> bool {
-        matches!(self, Self::Thawed | Self::Created | Self::Started)
-    }
-}
 
 pub async fn lightly(mut engine: Engine) -> anyhow::Result<()> {
     all_of(&mut engine, &wanted(LIGHT), "1h").await?;
@@ -131,37 +95,15 @@ async fn blow(
     (moment, they): (Moment, They),
 ) -> anyhow::Result<()> {
     let text = format!("Please note {mark}");
-    let say = || product.says(&anna[0], &text);
-    match moment {
-        Moment::Thawed => rests(product, Some("paused")).await?,
-        Moment::Created | Moment::Started => rests(product, None).await?,
-        _ => {}
-    }
-    let since = Utc::now();
-    if moment.follows_a_message() {
-        say().await?;
-    }
-    product
-        .docker
-        .wait_for_event(moment.event(), 1, since, PATIENCE)
-        .await?;
+    product.comes_to(moment, &anna[0], &text).await?;
     engine.kill_dockerd().await?;
     if !moment.follows_a_message() {
-        say().await?;
+        product.says(&anna[0], &text).await?;
     }
     they.come_back(engine).await?;
     product
         .exactly_one_each(anna, std::slice::from_ref(mark))
         .await
-}
-
-/// Waits until the sandbox is in this state; `None`: it has no container.
-async fn rests(product: &Product, state: Option<&str>) -> anyhow::Result<()> {
-    let rests = || async {
-        let found = product.docker.sandboxes().await?;
-        Ok(found.first().map(|one| one.state.as_str()) == state)
-    };
-    product.until("the sandbox rests", rests).await
 }
 
 async fn claims(engine: &mut Engine) -> anyhow::Result<()> {
