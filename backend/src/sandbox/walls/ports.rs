@@ -6,7 +6,7 @@
 //! of a container. Reading is by sysfs (of the host: the worker uses the host's network), setting
 //! by `ip`, which needs NET_ADMIN.
 
-use std::{fs, path::PathBuf};
+use std::{collections::HashSet, fs, path::PathBuf};
 
 use super::output;
 use crate::sandbox::runtime::Breach;
@@ -36,28 +36,28 @@ pub fn bridged_packets_are_filtered(bridge: &str) -> Result<(), Breach> {
         .ok_or_else(|| "net.bridge.bridge-nf-call-iptables is off".to_owned())
 }
 
-/// Isolates the ports that are not, then reads all of them back.
+/// Isolates the ports that are not, and reads all of them back until none is open. Sandboxes start
+/// and end all the while: a port that is new in a later look is isolated as well, and only one that
+/// stays open after that is a breach.
 pub async fn isolate(bridge: &str) -> Result<(), Breach> {
-    for port in open_ports(bridge)? {
-        let words = [
-            "link",
-            "set",
-            "dev",
-            &port,
-            "type",
-            "bridge_slave",
-            "isolated",
-            "on",
-        ];
-        // It may have gone meanwhile; what counts is what is read below.
-        match output("ip", &words).await {
-            Ok(_) => tracing::debug!(port, "bridge port isolated"),
-            Err(error) => tracing::debug!(port, "bridge port not isolated: {error:#}"),
+    let mut tried = HashSet::new();
+    loop {
+        let open = open_ports(bridge)?;
+        if let Some(port) = open.iter().find(|port| tried.contains(*port)) {
+            return Err(format!("port {port} of {bridge} cannot be isolated"));
         }
-    }
-    match open_ports(bridge)?.first() {
-        None => Ok(()),
-        Some(port) => Err(format!("port {port} of {bridge} cannot be isolated")),
+        if open.is_empty() {
+            return Ok(());
+        }
+        for port in open {
+            // One that has gone meanwhile is an error, too; what counts is what is read next.
+            let set = ["link", "set", "dev", &port, "type", "bridge_slave"];
+            match output("ip", &[&set[..], &["isolated", "on"]].concat()).await {
+                Ok(_) => tracing::debug!(port, "bridge port isolated"),
+                Err(error) => tracing::debug!(port, "bridge port not isolated: {error:#}"),
+            }
+            tried.insert(port);
+        }
     }
 }
 
