@@ -8,6 +8,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::{
@@ -23,9 +24,12 @@ use crate::id::SandboxId;
 
 /// How often a container that boots is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A gateway whose predecessor was killed while it booted may end once by itself, and starts the next
-/// time (seen): the loop would start it again, too.
-const MAX_STARTS: u32 = 3;
+/// A gateway that was killed while it booted leaves a lease of 60 s on its databases behind, and each
+/// that follows within that time waits 5 s for it and ends by itself (`openclaw-agent-db.ts`:
+/// `withAgentDatabaseMaintenanceLease`). So only one that ends after that is the image's fault.
+const KILLED_BLOCKS_FOR: TimeDelta = TimeDelta::seconds(75);
+/// Before a gateway that ended by itself is started again.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What came of a new container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,20 +96,20 @@ impl Sandboxes {
         let row = row::list(&parts.pool, &[id], parts.clock.now()).await?;
         let row = row.into_iter().find(|row| row.id == id);
         let row = row.context("find the row of a sandbox that is held")?;
+        let begun = parts.clock.now();
         let give_up_at = Instant::now() + within;
-        let mut starts = 0;
         loop {
             if !self.engine_answers().await {
                 return Ok(Verdict::Interrupted("engine"));
             }
             self.clear(hold).await?;
-            starts += 1;
             let verdict = self.try_once(&row, image, give_up_at).await?;
             match verdict {
                 Verdict::Ready => row::succeed(&parts.pool, id).await?,
                 Verdict::Interrupted("engine") => {}
-                Verdict::NotReady("ended") if starts < MAX_STARTS => {
+                Verdict::NotReady("ended") if parts.clock.now() < begun + KILLED_BLOCKS_FOR => {
                     tracing::warn!(sandbox.id = %id, "a new gateway ended by itself: it is started again");
+                    tokio::time::sleep(START_AGAIN_AFTER).await;
                     continue;
                 }
                 _ => self.clear(hold).await?,

@@ -79,7 +79,7 @@ async fn it_stops_after_as_many_failures_as_were_allowed(db: PgPool) {
     migrations = "../migrations",
     fixtures("../../sandbox/fixtures/tenants.sql")
 )]
-async fn one_that_does_not_even_start_or_ends_at_once_is_taken_back(db: PgPool) {
+async fn one_that_does_not_even_start_is_taken_back(db: PgPool) {
     let story = Story::new(db).await;
     let world = &story.base.world;
     let id = story.sleeping(10, "tea").await;
@@ -89,21 +89,6 @@ async fn one_that_does_not_even_start_or_ends_at_once_is_taken_back(db: PgPool) 
     assert_eq!(story.part(id).await, "rolled_back not_started");
     world.engine.state().refuses_to_start = false;
     assert_eq!(story.base.memory(id).unwrap(), "tea");
-    // As Docker would tell it again.
-    story.base.holds(id, "tea");
-
-    story.asks(Which::All, 0, 1).await;
-    world.engine.stall.set("boot");
-    let meanwhile = async {
-        for _ in 0..3 {
-            world.engine.stall.reached().await;
-            world.engine.stall.set("boot");
-            world.engine.crash(id);
-        }
-    };
-    tokio::join!(story.works(), meanwhile);
-    assert_eq!(story.part(id).await, "rolled_back ended");
-    world.engine.stall.set("");
     story.finds(id, FIRST, "tea").await;
 }
 
@@ -229,4 +214,50 @@ async fn an_engine_that_goes_away_is_waited_for_and_no_fault_of_the_image(db: Pg
     story.works().await;
     assert_eq!(story.came_to(asked).await, "done whole, 1 of 1");
     story.finds(id, SECOND, "tea").await;
+}
+
+/// An upgrade of one sandbox, whose gateway ends so often while it boots, half a minute after it was
+/// started.
+async fn ends_in_its_boot(story: &Story, id: SandboxId, times: u32) {
+    let world = &story.base.world;
+    world.engine.stall.set("boot");
+    let meanwhile = async {
+        for time in 1..=times {
+            world.engine.stall.reached().await;
+            world
+                .engine
+                .stall
+                .set(if time < times { "boot" } else { "" });
+            world.advance(30);
+            world.engine.crash(id);
+        }
+    };
+    tokio::join!(story.works(), meanwhile);
+}
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn a_gateway_that_waits_for_one_that_was_killed_is_started_until_it_stays(db: PgPool) {
+    let story = Story::new(db).await;
+    let id = story.sleeping(10, "tea").await;
+    let asked = story.asks(Which::All, 0, 1).await;
+    ends_in_its_boot(&story, id, 2).await;
+    assert_eq!(story.came_to(asked).await, "done whole, 1 of 1");
+    story.finds(id, SECOND, "tea").await;
+}
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn a_gateway_that_ends_whenever_it_is_started_is_the_images_fault(db: PgPool) {
+    let story = Story::new(db).await;
+    let id = story.sleeping(10, "tea").await;
+    let asked = story.asks(Which::All, 0, 1).await;
+    ends_in_its_boot(&story, id, 3).await;
+    assert_eq!(story.came_to(asked).await, "stopped failures, 0 of 1");
+    assert_eq!(story.part(id).await, "rolled_back ended");
+    story.finds(id, FIRST, "tea").await;
 }
