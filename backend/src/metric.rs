@@ -214,6 +214,8 @@ const METRICS: &[Metric] = &[
         .each("step", STEPS),
     gauge("clawkaka_sandboxes_crowded_out", By::Worker, Unit::Count,
         "Sandboxes that have work and wait for a place among those who are awake."),
+    gauge("clawkaka_sandboxes_greedy", By::Worker, Unit::Count,
+        "Sandboxes that keep a core busy, and go last where there are not enough for all."),
     gauge("clawkaka_sandboxes_capacity", By::Worker, Unit::Count, "How many may be awake at a time."),
     counter("clawkaka_sandboxes_restless_total", By::Worker,
         "Sandboxes that claimed to be busy until they were put to sleep anyway."),

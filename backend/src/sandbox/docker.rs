@@ -98,7 +98,7 @@ impl Docker {
     }
 
     /// A change of a container of ours. One that is gone or already so is a fact.
-    async fn change(
+    pub(super) async fn change(
         &self,
         what: &'static str,
         id: &str,
@@ -255,6 +255,18 @@ impl Runtime for Docker {
 
     fn space<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Space>> {
         volume::space(self, id).boxed()
+    }
+
+    fn time_on_cores<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Duration>> {
+        self.time_on_cores(id).boxed()
+    }
+
+    fn goes_last<'a>(&'a self, id: &'a str) -> Answer<'a, bool> {
+        self.goes_last(id).boxed()
+    }
+
+    fn put_last<'a>(&'a self, id: &'a str, last: bool) -> Answer<'a, ()> {
+        self.put_last(id, last).boxed()
     }
 
     fn read_volume<'a>(

@@ -158,24 +158,25 @@ impl Sandboxes {
 
     /// How many more boots the machine can take: a boot lasts until its gateway has answered.
     pub(super) fn room(&self, own: &HashMap<SandboxId, Container>, now: DateTime<Utc>) -> usize {
-        let notes = self.notes();
-        let young = |container: &&Container| {
-            let started = DateTime::parse_from_rfc3339(&container.started_at);
-            let run = (container.id.clone(), container.started_at.clone());
-            container.observed == Observed::Running
-                && !notes.ready.contains(&run)
-                && started.is_ok_and(|at| now < at + BOOT_LASTS)
-        };
         let mut booting: HashSet<_> = own
             .values()
-            .filter(young)
+            .filter(|container| self.is_booting(container, now))
             .map(|container| container.sandbox)
             .collect();
+        let notes = self.notes();
         let starting = notes
             .busy
             .iter()
             .filter(|(_, busy)| **busy == Busy::Step(Step::Start));
         booting.extend(starting.map(|(id, _)| *id));
         self.0.parts.boots.saturating_sub(booting.len())
+    }
+
+    pub(super) fn is_booting(&self, container: &Container, now: DateTime<Utc>) -> bool {
+        let started = DateTime::parse_from_rfc3339(&container.started_at);
+        let run = (container.id.clone(), container.started_at.clone());
+        container.observed == Observed::Running
+            && !self.notes().ready.contains(&run)
+            && started.is_ok_and(|at| now < at + BOOT_LASTS)
     }
 }

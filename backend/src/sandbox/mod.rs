@@ -9,10 +9,12 @@ pub mod all;
 pub mod call;
 pub mod capacity;
 mod containers;
+mod cores;
 pub mod disks;
 pub mod docker;
 mod figures;
 pub mod files;
+mod greed;
 pub mod hold;
 pub mod layout;
 mod look;
@@ -163,13 +165,14 @@ impl Sandboxes {
         }))
     }
 
-    /// Starts the reconcile loop.
+    /// Starts the reconcile loop, and the watch over who takes too much.
     pub fn run(&self, shutdown: &Shutdown) {
         let (sandboxes, stop) = (self.clone(), shutdown.clone());
         shutdown.run_forever(
             "sandbox",
             async move { reconcile::run(sandboxes, stop).await },
         );
+        shutdown.run_forever("greed", self.clone().watch_greed(shutdown.clone()));
     }
 
     /// Waits until the sandbox runs behind walls that stand; bound it with a timeout. Container and

@@ -3,7 +3,7 @@
 //! Every call is bounded in time by its implementation, is safe to repeat, and takes "it is not
 //! there any more" as a fact. Calls that change a container refuse what does not carry our label.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -90,6 +90,15 @@ pub trait Runtime: Send + Sync {
     fn space<'a>(&'a self, _id: &'a str) -> Answer<'a, Option<Space>> {
         Box::pin(async { Ok(None) })
     }
+
+    /// How long its processes were at work on cores since it started; `None` when it is gone.
+    fn time_on_cores<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Duration>>;
+
+    /// Whether all others come first where there are not enough cores.
+    fn goes_last<'a>(&'a self, id: &'a str) -> Answer<'a, bool>;
+
+    fn put_last<'a>(&'a self, id: &'a str, last: bool) -> Answer<'a, ()>;
+
     /// Sends the files of a volume as a tar archive, below `state/`; false when there is no volume.
     /// Nothing may run on it. An error is sent, too, so that half an archive is never taken for one.
     fn read_volume<'a>(

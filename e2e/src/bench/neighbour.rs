@@ -2,7 +2,11 @@
 //! it can, with limits as they are out of the box. Fails when it does not do its worst, or when what
 //! it takes has no end.
 
-use std::{fs, os::unix::fs::MetadataExt as _, time::Instant};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
@@ -24,6 +28,8 @@ const DISK: u64 = 256 << 20;
 const LOG: std::ops::Range<u64> = 5 << 20..32 << 20;
 /// The first turns of a session are slower.
 const WARM_UP: usize = 3;
+/// Nobody writes without a pause; whoever does is as greedy as the other.
+const READS_FOR: Duration = Duration::from_secs(1);
 /// Of each kind: an hour has sixty answers for a person.
 const MAX_TURNS: usize = 25;
 /// All of it ends by itself then, whatever becomes of us.
@@ -66,6 +72,9 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     product.docker.exec(&hostile, &worst).await?;
     let worst = async || Ok(Harm::of(&product, &hostile).await?.is_the_worst());
     product.until("it does its worst", worst).await?;
+    // It takes half a minute until that is found out.
+    let last = async || Ok(product.logs.count("\"goes_last\":true")? > 0);
+    product.until("it goes last", last).await?;
     let beside = turns(&product, neighbour, count, "beside").await?;
     let harm = Harm::of(&product, &hostile).await?;
     anyhow::ensure!(harm.is_the_worst(), "it ended before we did: {harm:?}");
@@ -97,6 +106,7 @@ async fn turns(
         turn(product, person, &format!("{name}-{number}")).await?;
         took.push(begun.elapsed().as_secs_f64() * 1000.0);
         product.settled().await?;
+        tokio::time::sleep(READS_FOR).await;
     }
     Ok(took)
 }

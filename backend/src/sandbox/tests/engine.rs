@@ -1,9 +1,10 @@
 //! An engine in memory that behaves as Docker does where the reconcile loop can tell.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use anyhow::{bail, ensure};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use tokio::sync::{Notify, mpsc};
 
+use super::stall::Stall;
 use crate::{
     id::SandboxId,
     sandbox::{
@@ -42,6 +44,10 @@ pub struct State {
     pub image: Option<String>,
     /// Images that somebody removed.
     pub lost_images: Vec<String>,
+    /// How long sandboxes were at work on cores.
+    pub on_cores: HashMap<SandboxId, Duration>,
+    /// The containers that go last.
+    pub last: HashSet<String>,
     /// What started containers of this image write into their volumes.
     pub spoils: Option<(String, Bytes)>,
     /// Holds a list back after it was taken.
@@ -49,36 +55,6 @@ pub struct State {
     addresses: HashMap<String, Ipv4Addr>,
     log: Vec<String>,
     made: u32,
-}
-
-/// Where something stops until the story goes on, or lets it die there.
-#[derive(Default)]
-pub struct Stall {
-    at: Mutex<Option<&'static str>>,
-    reached: Notify,
-    go: Notify,
-}
-
-impl Stall {
-    pub fn set(&self, at: &'static str) {
-        *self.at.lock().unwrap() = Some(at);
-    }
-
-    pub async fn reached(&self) {
-        self.reached.notified().await;
-    }
-
-    pub fn go_on(&self) {
-        self.go.notify_one();
-    }
-
-    pub async fn pass(&self, what: &'static str) {
-        let is_here = self.at.lock().unwrap().take_if(|at| *at == what).is_some();
-        if is_here {
-            self.reached.notify_one();
-            self.go.notified().await;
-        }
-    }
 }
 
 impl Engine {
@@ -315,6 +291,33 @@ impl Runtime for Engine {
             Ok(())
         }
         .boxed()
+    }
+
+    fn time_on_cores<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Duration>> {
+        let state = self.state();
+        let found = state.containers.iter().find(|one| one.id == id);
+        let time = found.map(|one| {
+            state
+                .on_cores
+                .get(&one.sandbox)
+                .copied()
+                .unwrap_or_default()
+        });
+        async move { Ok(time) }.boxed()
+    }
+
+    fn goes_last<'a>(&'a self, id: &'a str) -> Answer<'a, bool> {
+        let last = self.state().last.contains(id);
+        async move { Ok(last) }.boxed()
+    }
+
+    fn put_last<'a>(&'a self, id: &'a str, last: bool) -> Answer<'a, ()> {
+        let mut state = self.state();
+        match last {
+            true => state.last.insert(id.to_owned()),
+            false => state.last.remove(id),
+        };
+        async { Ok(()) }.boxed()
     }
 
     fn read_volume<'a>(

@@ -8,7 +8,7 @@ use std::{
 use anyhow::ensure;
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::engine::Stall;
+use super::stall::Stall;
 use crate::sandbox::{
     Endpoint,
     sleep::{Gateway, IsNeeded},

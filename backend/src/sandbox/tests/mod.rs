@@ -3,7 +3,9 @@
 mod asleep;
 pub mod engine;
 mod gateway;
+mod greed;
 mod image;
+mod stall;
 mod stories;
 mod table;
 
