@@ -39,9 +39,12 @@ pub enum Verdict {
     /// It does not, and why, in our word. Its container is gone.
     NotReady(&'static str),
     /// Nobody knows: something that is not the image's fault came between. Its container is gone,
-    /// unless it was the engine, which left before it could remove it: it is when this is tried again.
+    /// unless the engine is away: then it goes when this is tried again.
     Interrupted(&'static str),
 }
+
+/// Why a gateway may be started once more.
+const ENDED: &str = "ended";
 
 impl Sandboxes {
     /// The id of an image that is on this machine.
@@ -106,13 +109,13 @@ impl Sandboxes {
             let verdict = self.try_once(&row, image, give_up_at).await?;
             match verdict {
                 Verdict::Ready => row::succeed(&parts.pool, id).await?,
-                Verdict::Interrupted("engine") => {}
-                Verdict::NotReady("ended") if parts.clock.now() < begun + KILLED_BLOCKS_FOR => {
+                Verdict::NotReady(ENDED) if parts.clock.now() < begun + KILLED_BLOCKS_FOR => {
                     tracing::warn!(sandbox.id = %id, "a new gateway ended by itself: it is started again");
                     tokio::time::sleep(START_AGAIN_AFTER).await;
                     continue;
                 }
-                _ => self.clear(hold).await?,
+                _ if self.engine_answers().await => self.clear(hold).await?,
+                _ => {}
             }
             return Ok(verdict);
         }
@@ -172,7 +175,7 @@ impl Sandboxes {
     ) -> anyhow::Result<Verdict> {
         let task = Task::new(Step::Meet, row.clone(), Some(container), None);
         let Some((endpoint, _)) = self.behind(&task).filter(|_| task.runs()) else {
-            return Ok(Verdict::NotReady("ended"));
+            return Ok(Verdict::NotReady(ENDED));
         };
         let met = tokio::select! {
             met = self.0.parts.gateway.meet(&endpoint) => met,
@@ -208,7 +211,7 @@ impl Sandboxes {
                 found.observed == Observed::Running && found.started_at == endpoint.started_at
             });
             if !runs {
-                return Ok(Verdict::NotReady("ended"));
+                return Ok(Verdict::NotReady(ENDED));
             }
         }
     }
