@@ -28,13 +28,11 @@ async fn sandboxes_that_come_and_go_are_no_breach_of_the_walls() -> anyhow::Resu
     product.finish(&[]).await
 }
 
-/// What Docker does to a bridge when containers start and end.
+/// What Docker does to a bridge when containers start and end. As there, no name comes twice.
 async fn come_and_go(bridge: &str, lane: usize) -> anyhow::Result<()> {
-    let (port, inside) = (
-        format!("ckp{}-{lane}", std::process::id()),
-        format!("ckc{}-{lane}", std::process::id()),
-    );
-    for _ in 0..EACH {
+    for number in 0..EACH {
+        let name = format!("{}-{lane}-{number}", std::process::id());
+        let (port, inside) = (format!("p{name}"), format!("c{name}"));
         let add = ["link", "add", &port, "type", "veth", "peer", "name"];
         command::run("ip", &[&add[..], &[&inside]].concat()).await?;
         command::run("ip", &["link", "set", &port, "master", bridge]).await?;
