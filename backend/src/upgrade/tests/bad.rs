@@ -216,9 +216,9 @@ async fn an_engine_that_goes_away_is_waited_for_and_no_fault_of_the_image(db: Pg
     story.finds(id, SECOND, "tea").await;
 }
 
-/// An upgrade of one sandbox, whose gateway ends so often while it boots, half a minute after it was
+/// An upgrade of one sandbox, whose gateway ends so often while it boots, so many seconds after it was
 /// started.
-async fn ends_in_its_boot(story: &Story, id: SandboxId, times: u32) {
+async fn ends_in_its_boot(story: &Story, id: SandboxId, times: u32, seconds: i64) {
     let world = &story.base.world;
     world.engine.stall.set("boot");
     let meanwhile = async {
@@ -228,7 +228,7 @@ async fn ends_in_its_boot(story: &Story, id: SandboxId, times: u32) {
                 .engine
                 .stall
                 .set(if time < times { "boot" } else { "" });
-            world.advance(30);
+            world.advance(seconds);
             world.engine.crash(id);
         }
     };
@@ -243,7 +243,7 @@ async fn a_gateway_that_waits_for_one_that_was_killed_is_started_until_it_stays(
     let story = Story::new(db).await;
     let id = story.sleeping(10, "tea").await;
     let asked = story.asks(Which::All, 0, 1).await;
-    ends_in_its_boot(&story, id, 2).await;
+    ends_in_its_boot(&story, id, 6, 12).await;
     assert_eq!(story.came_to(asked).await, "done whole, 1 of 1");
     story.finds(id, SECOND, "tea").await;
 }
@@ -256,7 +256,7 @@ async fn a_gateway_that_ends_whenever_it_is_started_is_the_images_fault(db: PgPo
     let story = Story::new(db).await;
     let id = story.sleeping(10, "tea").await;
     let asked = story.asks(Which::All, 0, 1).await;
-    ends_in_its_boot(&story, id, 3).await;
+    ends_in_its_boot(&story, id, 7, 12).await;
     assert_eq!(story.came_to(asked).await, "stopped failures, 0 of 1");
     assert_eq!(story.part(id).await, "rolled_back ended");
     story.finds(id, FIRST, "tea").await;
