@@ -50,14 +50,27 @@ pub async fn isolate(bridge: &str) -> Result<(), Breach> {
             return Ok(());
         }
         for port in open {
-            // One that has gone meanwhile is an error, too; what counts is what is read next.
-            let set = ["link", "set", "dev", &port, "type", "bridge_slave"];
-            match output("ip", &[&set[..], &["isolated", "on"]].concat()).await {
-                Ok(_) => tracing::debug!(port, "bridge port isolated"),
-                Err(error) => tracing::debug!(port, "bridge port not isolated: {error:#}"),
-            }
+            isolate_one(&port).await;
             tried.insert(port);
         }
+    }
+}
+
+/// One that has gone meanwhile is an error, too; what counts is what is read next.
+async fn isolate_one(port: &str) {
+    let words = [
+        "link",
+        "set",
+        "dev",
+        port,
+        "type",
+        "bridge_slave",
+        "isolated",
+        "on",
+    ];
+    match output("ip", &words).await {
+        Ok(_) => tracing::debug!(port, "bridge port isolated"),
+        Err(error) => tracing::debug!(port, "bridge port not isolated: {error:#}"),
     }
 }
 
