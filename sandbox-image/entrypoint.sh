@@ -1,13 +1,16 @@
 #!/bin/bash
 # Starts one person's OpenClaw. Everything it needs is in /state, put there by the platform before every start:
-#   openclaw.json  the whole configuration      device.json  the one device that may come in
+#   openclaw.json  the whole configuration
+#   broker-token   what the gateway pays its model calls with, new at every start; a configuration that changed would
+#                  have OpenClaw go through all of its migrations again, three seconds of each wake
+#   device.json    the one device that may come in
 set -euo pipefail
 umask 077
 # shellcheck source=environment.sh
 source /app/environment.sh
 
 state=/state
-for file in "$state/openclaw.json" "$state/device.json"; do
+for file in "$state"/{openclaw.json,broker-token,device.json}; do
   [[ -r $file ]] || { echo "entrypoint: $file is missing or unreadable" >&2; exit 66; }
 done
 

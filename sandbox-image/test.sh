@@ -22,6 +22,13 @@ at_most() { is "$1 ($3, at most $2)" yes "$( (($3 <= $2)) && echo yes || echo no
 
 inside() { docker exec "$try" sh -c "$1" 2>/dev/null || true; }
 
+# What OpenClaw went through its migrations for: its version, and fingerprints of its configuration.
+migrations() {
+  inside 'node -p "const { DatabaseSync } = require(\"node:sqlite\");
+    new DatabaseSync(\"/state/openclaw/state/openclaw.sqlite\", { readOnly: true })
+      .prepare(\"select app_version from schema_meta where meta_key = ?\").get(\"startup-migrations\").app_version"'
+}
+
 # The limit on starting is far from a quick start's time, so that a busy machine passes, and far from the five minutes
 # OpenClaw waits when it takes a dead predecessor for a live one.
 
@@ -70,9 +77,12 @@ is "resolves imports from memory, in each of its processes" with "$(sort -u <<< 
 is "leaves no process of ours behind" 0 "$(inside 'cat /proc/[0-9]*/cmdline' | tr '\0' ' ' | grep -c approve.mjs || true)"
 
 # Positive control first: the same search finds the tokens where they belong.
-is "tokens are in the configuration" yes "$(inside "grep -q $gateway_token /state/openclaw.json && grep -q $broker_token /state/openclaw.json && echo yes")"
+is "tokens are in their files" yes "$(inside "grep -q $gateway_token /state/openclaw.json && grep -q $broker_token /state/broker-token && echo yes")"
 is "no token in docker inspect" 0 "$(docker inspect "$try" | grep -c -e "$gateway_token" -e "$broker_token" || true)"
 is "no token in the log" 0 "$(docker logs "$try" 2>&1 | grep -c -e "$gateway_token" -e "$broker_token" || true)"
+
+migrated=$(migrations)
+is "has gone through its migrations once" yes "$([[ -n $migrated ]] && echo yes)"
 
 inside 'echo "{}" > /state/openclaw.json; echo "# mine" > /state/workspace/SOUL.md'
 docker kill "$try" >/dev/null
@@ -80,6 +90,7 @@ docker wait "$try" >/dev/null
 start_and_talk "killed and started" 4
 is "the agent's configuration is gone" "$(sha256sum < "$scratch/openclaw.json")" "$(inside 'cat /state/openclaw.json' | sha256sum)"
 is "the agent's own workspace is kept" "# mine" "$(inside 'cat /state/workspace/SOUL.md')"
+is "a new token for the broker is no reason to go through all migrations" "$migrated" "$(migrations)"
 
 docker kill "$try" >/dev/null
 docker rm -f "$try" >/dev/null

@@ -7,8 +7,9 @@ source /app/environment.sh
 
 export HOME=/tmp/warm OPENCLAW_STATE_DIR=/tmp/warm/openclaw OPENCLAW_CONFIG_PATH=/tmp/warm/openclaw.json
 mkdir -p "$HOME"
-sed -e 's/{{GATEWAY_TOKEN}}/warm/; s/{{MODEL}}/warm/g; s#{{BROKER_URL}}#http://127.0.0.1:3010#; s/{{BROKER_TOKEN}}/warm/' \
+sed -e 's/{{GATEWAY_TOKEN}}/warm/; s/{{MODEL}}/warm/g; s#{{BROKER_URL}}#http://127.0.0.1:3010#' \
     -e 's#/state/#/tmp/warm/#' openclaw.json > "$OPENCLAW_CONFIG_PATH"
+(umask 077 && echo warm > /tmp/warm/broker-token)
 
 ready() {
   node -e 'fetch("http://127.0.0.1:18789/readyz").then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))'

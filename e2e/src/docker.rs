@@ -154,6 +154,18 @@ impl Docker {
         command::run("docker", &all).await
     }
 
+    /// A sandbox's own: ours towards its gateway, and its towards the broker.
+    pub async fn tokens(&self, id: &str) -> anyhow::Result<[String; 2]> {
+        let config = self.exec(id, &["cat", "/state/openclaw.json"]).await?;
+        let config: Value = serde_json::from_str(&config).context("read a configuration")?;
+        let gateway = config
+            .pointer("/gateway/auth/token")
+            .and_then(Value::as_str);
+        let gateway = gateway.context("the gateway's token is elsewhere")?;
+        let broker = self.exec(id, &["cat", "/state/broker-token"]).await?;
+        Ok([gateway.to_owned(), broker])
+    }
+
     /// Everything a container printed.
     pub async fn logs(&self, id: &str) -> anyhow::Result<String> {
         let script = "exec docker logs \"$0\" 2>&1";

@@ -135,8 +135,9 @@ async fn a_sandbox_and_what_it_logs_are_seen_without_anything_private() -> anyho
         "something acts on the terminal: {logs:?}"
     );
     let container = &product.docker.sandboxes().await?[0].id;
-    for file in ["/state/openclaw.json", "/state/device.json"] {
-        let config = product.docker.exec(container, &["cat", file]).await?;
+    for file in ["openclaw.json", "broker-token", "device.json"] {
+        let file = format!("/state/{file}");
+        let config = product.docker.exec(container, &["cat", &file]).await?;
         for word in config.split('"').filter(|word| word.len() >= 40) {
             anyhow::ensure!(!logs.contains(word), "a secret of {file} is in: {logs}");
         }

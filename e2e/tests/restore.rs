@@ -199,15 +199,7 @@ async fn a_person_gets_everything_we_hold_of_them_and_no_key_of_ours() -> anyhow
         .map(|(_, secret)| secret.clone())
         .collect();
     for sandbox in product.docker.sandboxes().await? {
-        let config = product
-            .docker
-            .exec(&sandbox.id, &["cat", "/state/openclaw.json"])
-            .await?;
-        let config: Value = serde_json::from_str(&config).context("read a gateway's config")?;
-        for key in ["/gateway/auth/token", "/models/providers/clawkaka/apiKey"] {
-            let key = config.pointer(key).and_then(Value::as_str);
-            secrets.push(key.context("a key is elsewhere")?.to_owned());
-        }
+        secrets.extend(product.docker.tokens(&sandbox.id).await?);
     }
     let to = product.place.folder.join("export");
     let words = ["tenant", "export", &tenant, "--to", &to.to_string_lossy()];

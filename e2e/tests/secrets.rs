@@ -8,7 +8,6 @@ use e2e::{
     docker::{Container, inspect},
     logs::{contains, has_none_of},
 };
-use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_secrets_and_peoples_words_are_nowhere_but_where_they_belong() -> anyhow::Result<()> {
@@ -81,7 +80,7 @@ async fn outside(
     has_none_of("docker logs", logs.as_bytes(), everything)?;
 
     // The sandbox's own tokens work nowhere else, but are for its files only.
-    let own = own_tokens(product, sandbox).await?;
+    let own = product.docker.tokens(&sandbox.id).await?;
     has_none_of("docker inspect", facts.to_string().as_bytes(), &own)?;
     has_none_of("docker logs", logs.as_bytes(), &own)?;
     has_none_of("the product's log", product.logs.text()?.as_bytes(), &own)
@@ -95,7 +94,7 @@ async fn inside(product: &Product, sandbox: &Container, secrets: &[String]) -> a
         "the volume is not there"
     );
     has_none_of("the volume", &files, secrets)?;
-    let own = own_tokens(product, sandbox).await?;
+    let own = product.docker.tokens(&sandbox.id).await?;
     let script = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null || true";
     let environment = product
         .docker
@@ -113,29 +112,4 @@ async fn inside(product: &Product, sandbox: &Container, secrets: &[String]) -> a
         .exec(&sandbox.id, &["sh", "-c", script])
         .await?;
     has_none_of("OpenClaw's own log", logs.as_bytes(), secrets)
-}
-
-/// The tokens in the sandbox's configuration: towards the broker, and ours towards its gateway.
-async fn own_tokens(product: &Product, sandbox: &Container) -> anyhow::Result<Vec<String>> {
-    let config = product
-        .docker
-        .exec(&sandbox.id, &["cat", "/state/openclaw.json"])
-        .await?;
-    let config: Value =
-        serde_json::from_str(&config).context("read the sandbox's configuration")?;
-    let gateway = config
-        .pointer("/gateway/auth/token")
-        .and_then(Value::as_str);
-    let providers = config
-        .pointer("/models/providers")
-        .and_then(Value::as_object);
-    let broker = providers.into_iter().flat_map(|all| all.values());
-    let broker = broker.filter_map(|provider| provider["apiKey"].as_str());
-    let tokens: Vec<_> = gateway
-        .into_iter()
-        .chain(broker)
-        .map(str::to_owned)
-        .collect();
-    anyhow::ensure!(tokens.len() >= 2, "the sandbox has no tokens of its own");
-    Ok(tokens)
 }

@@ -9,7 +9,6 @@ subnet=${TRY_SUBNET:-10.97.$((RANDOM % 256))}
 sandbox_ip=$subnet.9
 host_ip=$subnet.1
 gateway_token=gateway-token-$RANDOM$RANDOM
-broker_token=broker-token-$RANDOM$RANDOM
 uid=200123
 scratch=$(mktemp -d)
 
@@ -39,7 +38,7 @@ start_model() {
 
 make_files() {
   outside measure/files.mjs device.json > "$scratch/device.json"
-  outside measure/files.mjs openclaw.json "$gateway_token" "http://$host_ip:3010" "$broker_token" > "$scratch/openclaw.json"
+  outside measure/files.mjs openclaw.json "$gateway_token" "http://$host_ip:3010" > "$scratch/openclaw.json"
 }
 
 create_volume() { docker volume create --label clawkaka.try "$try" >/dev/null; }
@@ -50,8 +49,11 @@ create_sandbox() {
     --pids-limit 512 --memory 2g --sysctl net.ipv6.conf.all.disable_ipv6=1 -v "$try:/state" "$image" >/dev/null
 }
 
+# With a new token for the broker each time, as the worker does.
 put_files() {
-  tar -C "$scratch" --owner=$uid --group=$uid --mode=0600 -cf - openclaw.json device.json | docker cp - "$try:/state" >/dev/null
+  broker_token=broker-token-$RANDOM$RANDOM
+  echo "$broker_token" > "$scratch/broker-token"
+  tar -C "$scratch" --owner=$uid --group=$uid --mode=0600 -cf - openclaw.json broker-token device.json | docker cp - "$try:/state" >/dev/null
 }
 
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }

@@ -1,7 +1,10 @@
 //! What crosses between us and a sandbox's volume as a file: the agent's agenda out, and in the
-//! two files that are put into a sandbox's volume before every start: the gateway's whole
-//! configuration and the one device it may let in. Ours each time anew, so that an agent that
-//! edits its own keeps nothing. Pure; the tokens are derived or made here.
+//! three files that are put into a sandbox's volume before every start: the gateway's whole
+//! configuration, its token for the broker, and the one device it may let in. Ours each time anew,
+//! so that an agent that edits its own keeps nothing. Pure; the tokens are derived or made here.
+//!
+//! The broker's token is new at every start and so has a file of its own, which the configuration
+//! only names: OpenClaw goes through all of its migrations whenever its configuration has changed.
 
 use std::io::Read;
 
@@ -19,9 +22,10 @@ const TEMPLATE: &str = include_str!("../../../sandbox-image/openclaw.json");
 /// Enough that nobody guesses it.
 const TOKEN_BYTES: usize = 32;
 
-/// What goes into the gateway's configuration.
+/// What the files are made of.
 pub struct Secrets<'a> {
     pub gateway_token: &'a SecretString,
+    /// Not in the configuration, see the module.
     pub broker_token: &'a SecretString,
     pub broker_url: &'a str,
     pub model: &'a str,
@@ -44,7 +48,7 @@ pub fn broker_token_hash(token: &SecretString) -> [u8; 32] {
     Sha256::digest(token.expose_secret()).into()
 }
 
-/// A tar archive of both files, owned by the sandbox's uid and readable by nobody else.
+/// A tar archive of the three files, owned by the sandbox's uid and readable by nobody else.
 pub fn archive(
     master: &MasterKey,
     sandbox: SandboxId,
@@ -54,6 +58,10 @@ pub fn archive(
     let mut archive = tar::Builder::new(Vec::new());
     let files = [
         ("openclaw.json", config(secrets)?),
+        (
+            "broker-token",
+            secrets.broker_token.expose_secret().to_owned(),
+        ),
         ("device.json", device(master, sandbox)),
     ];
     for (name, content) in files {
@@ -90,7 +98,6 @@ fn config(secrets: &Secrets<'_>) -> anyhow::Result<String> {
     let values = [
         ("{{GATEWAY_TOKEN}}", secrets.gateway_token.expose_secret()),
         ("{{BROKER_URL}}", secrets.broker_url),
-        ("{{BROKER_TOKEN}}", secrets.broker_token.expose_secret()),
         ("{{MODEL}}", secrets.model),
     ];
     let mut text = TEMPLATE.to_owned();
@@ -141,13 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn both_files_are_complete_and_belong_to_the_sandbox_alone() {
+    fn the_files_are_complete_and_belong_to_the_sandbox_alone() {
         let master = MasterKey::parse(&STANDARD.encode([7; 32]).into()).unwrap();
         let id = SandboxId(uuid::Uuid::from_u128(7));
         let token = gateway_token(&master, id, 1);
+        let broker_token = new_broker_token().unwrap();
         let secrets = Secrets {
             gateway_token: &token,
-            broker_token: &new_broker_token().unwrap(),
+            broker_token: &broker_token,
             broker_url: "http://10.77.0.1:3005",
             model: "a \"quoted\" model",
         };
@@ -160,15 +168,32 @@ mod tests {
             let mut text = String::new();
             entry.read_to_string(&mut text).unwrap();
             assert!(!text.contains("{{"), "a placeholder was left: {text}");
-            files.push(serde_json::from_str::<Value>(&text).unwrap());
+            files.push(text);
         }
-        assert_eq!(files[0]["gateway"]["auth"]["token"], token.expose_secret());
-        let model = &files[0]["models"]["providers"]["clawkaka"]["models"][0]["id"];
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let config = json(&files[0]);
+        assert_eq!(config["gateway"]["auth"]["token"], token.expose_secret());
+        let model = &config["models"]["providers"]["clawkaka"]["models"][0]["id"];
         assert_eq!(model, "a \"quoted\" model");
-        assert_eq!(files[1]["deviceId"].as_str().unwrap().len(), 64);
+        assert_eq!(files[1], broker_token.expose_secret());
+        assert_eq!(json(&files[2])["deviceId"].as_str().unwrap().len(), 64);
         assert_ne!(
             token.expose_secret(),
             gateway_token(&master, id, 2).expose_secret()
         );
+    }
+
+    #[test]
+    fn the_configuration_is_the_same_at_every_start() {
+        let master = MasterKey::parse(&STANDARD.encode([7; 32]).into()).unwrap();
+        let configured = || {
+            config(&Secrets {
+                gateway_token: &gateway_token(&master, SandboxId(uuid::Uuid::nil()), 1),
+                broker_token: &new_broker_token().unwrap(),
+                broker_url: "http://10.77.0.1:3005",
+                model: "a model",
+            })
+        };
+        assert_eq!(configured().unwrap(), configured().unwrap());
     }
 }

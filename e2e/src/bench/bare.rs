@@ -95,7 +95,6 @@ impl Bare {
                 "{{BROKER_URL}}",
                 &format!("http://{}:{MODEL_PORT}", self.host()),
             )
-            .replace("{{BROKER_TOKEN}}", "none")
             .replace("{{MODEL}}", "scripted");
         let mut config: Value = serde_json::from_str(&config).context("read the template")?;
         change(&mut config);
@@ -104,14 +103,15 @@ impl Bare {
         std::fs::write(folder.join("openclaw.json"), config.to_string())?;
         let device = self.outside("measure/files.mjs device.json").await?;
         std::fs::write(folder.join("device.json"), device)?;
+        std::fs::write(folder.join("broker-token"), "none")?;
         docker(&format!(
             "create --name {name} --label {label} -v {name}:/state --network none {}",
             self.image
         ))
         .await?;
         let tar = format!(
-            "tar -C {} --owner={uid} --group={uid} --mode=0600 -cf - openclaw.json device.json \
-             | docker cp - {name}:/state",
+            "tar -C {} --owner={uid} --group={uid} --mode=0600 -cf - openclaw.json broker-token \
+             device.json | docker cp - {name}:/state",
             folder.display()
         );
         command::run("sh", &["-c", &tar]).await?;
