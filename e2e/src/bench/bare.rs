@@ -134,7 +134,7 @@ impl Bare {
             "--read-only --tmpfs /tmp:rw,exec,nosuid,nodev,size=256m,mode=1777 --cap-drop ALL",
             &format!("--security-opt no-new-privileges --security-opt seccomp={SECCOMP}"),
             "--ulimit core=0 --ulimit nofile=16384 --init --ipc private --dns 127.0.0.1",
-            "--log-driver json-file --log-opt max-size=10m --log-opt max-file=2",
+            "--log-driver json-file --log-opt max-size=10m --log-opt max-file=2 --log-opt mode=non-blocking",
             "--sysctl net.ipv6.conf.all.disable_ipv6=1",
             &self.image,
         ];
