@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     archive::{self, Count, LIMITS, Manifest},
-    pipe,
+    pipe::{self, Written},
     seal::BackupKey,
     store::Store,
 };
@@ -16,14 +16,8 @@ use crate::sandbox::{Sandboxes, hold::Hold};
 /// Pieces of an archive on their way.
 const PIECES: usize = 16;
 
-/// What was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    pub count: Count,
-    pub stored_bytes: u64,
-}
-
-/// Stores what a sandbox that is held has in its volume. None: it has no volume.
+/// Reads what a sandbox that is held has in its volume. None: it has no volume. It is stored when it
+/// is [`Written::keep`]t, which may take as long as the store likes and needs no hold any more.
 pub async fn take(
     store: &Store,
     key: &BackupKey,
@@ -31,7 +25,7 @@ pub async fn take(
     hold: &Hold,
     manifest: Manifest,
     name: &str,
-) -> anyhow::Result<Option<Taken>> {
+) -> anyhow::Result<Option<Written<Count>>> {
     let (to, from) = mpsc::channel(PIECES);
     let reading = sandboxes
         .runtime()
@@ -41,14 +35,7 @@ pub async fn take(
     });
     let (read, written) = tokio::join!(reading, writing);
     match (read, written) {
-        (Ok(true), Ok(written)) => {
-            let stored_bytes = written.stored_bytes;
-            let count = written.keep().await?;
-            Ok(Some(Taken {
-                count,
-                stored_bytes,
-            }))
-        }
+        (Ok(true), Ok(written)) => Ok(Some(written)),
         (Ok(false), Ok(written)) => {
             written.throw_away().await;
             Ok(None)

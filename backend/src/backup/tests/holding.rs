@@ -2,10 +2,14 @@
 
 use futures_util::FutureExt;
 use sqlx::PgPool;
+use tokio::net::TcpListener;
 
 use super::Story;
 use crate::{
-    backup::row::{self, Kind},
+    backup::{
+        row::{self, Kind},
+        store::{Place, S3},
+    },
     lease,
     sandbox::{hold::From, plan::Observed},
 };
@@ -92,6 +96,41 @@ async fn a_paused_sandbox_is_read_as_it_is_and_stays_paused(db: PgPool) {
         story.world.engine.of(id).unwrap().observed,
         Observed::Paused
     );
+}
+
+#[sqlx::test(
+    migrations = "../migrations",
+    fixtures("../../sandbox/fixtures/tenants.sql")
+)]
+async fn nobody_waits_for_a_store_that_does_not_answer(db: PgPool) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut story = Story::new(db).await;
+    let id = story.sleeping(10, "one").await;
+    // It takes connections and never says a word.
+    let store = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", store.local_addr().unwrap());
+    let place = Place::S3(S3 {
+        bucket: "backups".to_owned(),
+        prefix: String::new(),
+        endpoint: Some(endpoint.parse().unwrap()),
+        region: "anywhere".to_owned(),
+        access_key_id: "key".into(),
+        secret_access_key: "secret".into(),
+        session_token: "".into(),
+    });
+    story.stores_at(place).await;
+    story.asks(Kind::Sandbox, Some(id), None).await;
+    let (world, engine) = (&story.world, &story.world.engine);
+    let they_write = async {
+        let _silent = store.accept().await.unwrap();
+        world.wanted(10).await;
+        world.settle().await;
+        assert_eq!(engine.of(id).unwrap().observed, Observed::Running);
+    };
+    tokio::select! {
+        () = story.works() => panic!("it was stored nowhere"),
+        () = they_write => {}
+    }
 }
 
 #[sqlx::test(

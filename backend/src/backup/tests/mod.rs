@@ -55,7 +55,7 @@ impl Story {
         let folder = std::env::temp_dir().join(format!("ck-backup-{}", Uuid::now_v7()));
         let folder = Folder(folder);
         let world = World::new(db);
-        let backing = backing(&world, &folder, every, keep).await;
+        let backing = backing(&world, Place::Folder(folder.0.clone()), every, keep).await;
         Self {
             world,
             backing,
@@ -63,20 +63,25 @@ impl Story {
         }
     }
 
+    /// What is stored goes there from now on.
+    pub async fn stores_at(&mut self, place: Place) {
+        self.backing = backing(&self.world, place, "0s", 2).await;
+    }
+
     /// The worker dies and another takes its place. Nothing is known but what is stored.
     pub async fn dies(self) -> Self {
         let Self {
             world,
-            backing,
+            backing: dead,
             folder,
         } = self;
-        drop(backing);
+        drop(dead);
         sqlx::query!("update worker set lease_until = now() - interval '1 s'")
             .execute(&world.pool)
             .await
             .unwrap();
         let world = world.restart();
-        let backing = backing_again(&world, &folder).await;
+        let backing = backing(&world, Place::Folder(folder.0.clone()), "0s", 2).await;
         Self {
             world,
             backing,
@@ -192,10 +197,10 @@ impl Drop for Folder {
     }
 }
 
-async fn backing(world: &World, folder: &std::path::Path, every: &str, keep: usize) -> Backing {
+async fn backing(world: &World, place: Place, every: &str, keep: usize) -> Backing {
     let lease = Lease::acquire(&world.pool, "host", &Shutdown::default()).await;
     let settings = Backup {
-        to: Place::Folder(folder.to_owned()),
+        to: place,
         every: humantime::parse_duration(every).unwrap(),
         keep,
     };
@@ -209,10 +214,6 @@ async fn backing(world: &World, folder: &std::path::Path, every: &str, keep: usi
     );
     backing.hold_those_to_restore().await.unwrap();
     backing
-}
-
-async fn backing_again(world: &World, folder: &std::path::Path) -> Backing {
-    backing(world, folder, "0s", 2).await
 }
 
 /// A volume with an agent's memory, as Docker tells it.

@@ -82,6 +82,7 @@ impl Backing {
         let name = store::snapshot(sandbox, now);
         let taken =
             snapshot::take(store, &self.key, &self.sandboxes, &hold, manifest, &name).await?;
+        // Nobody waits for a store that is slow or away.
         drop(hold);
         let Some(taken) = taken else {
             return Ok(Came::To(End {
@@ -89,19 +90,21 @@ impl Backing {
                 ..End::default()
             }));
         };
+        let stored_bytes = taken.stored_bytes;
+        let count = taken.keep().await?;
         // Whoever was erased meanwhile: their snapshots are deleted by a row behind this one.
         saved::taken(&self.db, sandbox, now).await?;
         self.prune(store, &store::snapshots(sandbox)).await?;
-        metrics::counter!("clawkaka_backup_bytes_total").increment(taken.count.bytes);
+        metrics::counter!("clawkaka_backup_bytes_total").increment(count.bytes);
         Ok(Came::To(End {
-            outcome: match taken.count.skipped {
+            outcome: match count.skipped {
                 0 => "whole",
                 _ => "without_foreign",
             },
             object: Some(name),
-            entries: taken.count.entries,
-            bytes: taken.count.bytes,
-            stored_bytes: taken.stored_bytes,
+            entries: count.entries,
+            bytes: count.bytes,
+            stored_bytes,
         }))
     }
 

@@ -109,9 +109,10 @@ impl Upgrading {
         let Some(taken) = taken.await? else {
             return Ok(None);
         };
+        let count = taken.keep().await?;
         snapshot::verify(store, &self.key, &name).await?;
         saved::taken(&self.db, hold.sandbox, now).await?;
-        metrics::counter!("clawkaka_backup_bytes_total").increment(taken.count.bytes);
+        metrics::counter!("clawkaka_backup_bytes_total").increment(count.bytes);
         Ok(Some(name))
     }
 
