@@ -55,6 +55,7 @@ fn out_of_the_box(config: &mut Value) {
     });
     *config = json!({
         "gateway": config["gateway"],
+        "secrets": config["secrets"],
         "models": config["models"],
         "agents": { "defaults": defaults },
         "discovery": config["discovery"],
