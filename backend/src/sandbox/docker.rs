@@ -113,8 +113,9 @@ impl Docker {
             return Ok(());
         }
         let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        let call = found(self.engine.remove_container(id, Some(options)));
-        bounded("remove a container", CHANGE_TIMEOUT, call).await?;
+        // Somebody else may be at it.
+        let call = already(Box::pin(self.engine.remove_container(id, Some(options))));
+        bounded("remove a container", CHANGE_TIMEOUT, found(call)).await?;
         Ok(())
     }
 
@@ -126,10 +127,14 @@ impl Docker {
         let call = self.engine.create_container(Some(options), body);
         match timed("create a container", CHANGE_TIMEOUT, call).await? {
             Ok(_) => Ok(()),
-            // Made meanwhile: the next pass sees it.
+            // Made meanwhile, and the next pass sees it; or the name is somebody else's.
             Err(Error::DockerResponseServerError {
                 status_code: 409, ..
-            }) => Ok(()),
+            }) => {
+                let ours = self.is_ours(&spec.name).await;
+                ours.context("create a container: rename or remove the one that has its name")?;
+                Ok(())
+            }
             Err(error) => Err(error).context("create a container"),
         }
     }

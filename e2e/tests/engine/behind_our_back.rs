@@ -17,9 +17,11 @@ enum Blow {
     VolumeForgotten,
     /// The file as well: all that the agent knew.
     VolumeLost,
+    /// It is removed, and a container that is not ours takes its name.
+    NameTaken,
 }
 
-const BLOWS: [Blow; 6] = {
+const BLOWS: [Blow; 7] = {
     use Blow::*;
     [
         Stopped,
@@ -28,8 +30,12 @@ const BLOWS: [Blow; 6] = {
         Renamed,
         VolumeForgotten,
         VolumeLost,
+        NameTaken,
     ]
 };
+
+/// What an operator reads of the last of them.
+const TAKEN: &str = "rename or remove the one that has its name";
 
 pub async fn story(_engine: Engine) -> anyhow::Result<()> {
     // Nobody sleeps by themselves.
@@ -44,6 +50,11 @@ pub async fn story(_engine: Engine) -> anyhow::Result<()> {
         names.push(strike(&product, person, blow).await?);
     }
     let second = product.all_say(&people, "second").await?;
+    let told = async || Ok(product.logs.count(TAKEN)? > 0);
+    product
+        .until("an operator is told of the name", told)
+        .await?;
+    command::run("docker", &["rm", names.last().context("the last blow")?]).await?;
     product.exactly_one_each(&people, &second).await?;
     let third = product.all_say(&people, "third").await?;
     product.exactly_one_each(&people, &third).await?;
@@ -71,7 +82,7 @@ pub async fn story(_engine: Engine) -> anyhow::Result<()> {
     let kept = command::run("docker", &["volume", "inspect", &stray]).await;
     kept.context("a volume that nobody knows was not kept")?;
     show(&format!("{} blows behind our back put right", BLOWS.len()));
-    product.finish(&[]).await
+    product.finish(&[TAKEN]).await
 }
 
 /// Returns the name that its container had.
@@ -90,6 +101,10 @@ async fn strike(product: &Product, person: &Person, blow: Blow) -> anyhow::Resul
         Blow::Paused => vec!["pause", id],
         Blow::Renamed => vec!["rename", id, &renamed],
         Blow::Removed | Blow::VolumeForgotten | Blow::VolumeLost => vec!["rm", "-f", id],
+        Blow::NameTaken => {
+            take_name(product, id, &name).await?;
+            vec!["rm", "-f", id]
+        }
     };
     command::run("docker", &words).await?;
     if matches!(blow, Blow::VolumeForgotten | Blow::VolumeLost) {
@@ -102,6 +117,20 @@ async fn strike(product: &Product, person: &Person, blow: Blow) -> anyhow::Resul
         std::fs::remove_file(file).context("remove a volume's file")?;
     }
     Ok(name)
+}
+
+/// A container that no sandbox is behind has it before we see that it is free. With a label by which
+/// it goes when the story ends badly.
+async fn take_name(product: &Product, id: &str, name: &str) -> anyhow::Result<()> {
+    let facts = docker::inspect(id).await?.context("it is gone")?;
+    let image = facts["Image"].as_str().context("it has no image")?;
+    let label = format!("clawkaka.deployment={}", product.docker.deployment);
+    let create = ["create", "--label", &label, image];
+    let other = command::run("docker", &create).await?;
+    let away = format!("{name}-away");
+    command::run("docker", &["rename", id, &away]).await?;
+    command::run("docker", &["rename", other.trim(), name]).await?;
+    Ok(())
 }
 
 /// One with our labels, of a sandbox of which no row tells.
