@@ -1,9 +1,9 @@
 //! Backups: does what the table `backup` asks for, and asks by itself when it is time.
 //!
-//! A sandbox is held still while its files are read or replaced (`sandbox/hold`), not while what was
-//! read is stored, and people come first: one that is in use is tried again later, and only after some hours it is left out. One
-//! whose files are to be put back is held from the moment at which the worker starts until they are
-//! there, so that nobody meets an agent without its memory.
+//! A sandbox is held still while its files are read or replaced (`sandbox/hold`), not while what
+//! was read is stored, and people come first: one that is in use is tried again later, and only
+//! after some hours it is left out. One whose files are to be put back is held from the moment at
+//! which the worker starts until they are there, so that nobody meets an agent without its memory.
 //!
 //! | it ends | what happens |
 //! |---|---|
