@@ -126,7 +126,7 @@ impl Sandboxes {
             Step::Stop => self.put_to_sleep(task, id()?).await,
             Step::Suspend => self.lull(task, id()?).await,
             Step::Meet => self.meet(task).await,
-            Step::Pause => parts.runtime.pause(id()?).await,
+            Step::Pause => self.shut_in(id()?).await,
             Step::Unpause => self.wake_up(task, id()?).await,
             Step::Remove => parts.runtime.remove(id()?).await,
             Step::Bury => {
@@ -134,6 +134,17 @@ impl Sandboxes {
                 row::gone(&parts.pool, task.sandbox, parts.clock.now()).await
             }
         }
+    }
+
+    /// Behind fallen walls nothing may run on: what cannot be paused is taken away. Its volume
+    /// stays, and what it was asked is asked again.
+    async fn shut_in(&self, id: &str) -> anyhow::Result<()> {
+        let runtime = &self.0.parts.runtime;
+        let Err(error) = runtime.pause(id).await else {
+            return Ok(());
+        };
+        tracing::warn!(container.id = id, "taken away after we failed to {error:#}");
+        runtime.remove(id).await
     }
 
     async fn create(&self, task: &Task) -> anyhow::Result<()> {

@@ -20,7 +20,7 @@ use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use tokio::sync::mpsc;
 
 use super::{
-    call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, timed},
+    call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, frozen, timed},
     containers::Begun,
     disks::{Disks, Limit},
     files,
@@ -233,7 +233,7 @@ impl Runtime for Docker {
     }
 
     fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        let call = already(self.engine.pause_container(id));
+        let call = frozen(move || self.engine.pause_container(id));
         self.change("pause a container", id, call).boxed()
     }
 

@@ -189,6 +189,23 @@ async fn fallen_walls_pause_at_once_without_asking(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
+async fn behind_fallen_walls_one_that_cannot_be_paused_is_taken_away(pool: PgPool) {
+    let world = World::new(pool);
+    let id = answered(&world, 10).await;
+    world.opens(id);
+    world.engine.state().refuses_to_pause = true;
+    world.engine.state().breach = Some("the table is gone".to_owned());
+    world.settle().await;
+    assert_eq!(observed(&world, id), Observed::Missing);
+    assert_eq!(world.engine.state().volumes, [id]);
+
+    world.engine.state().breach = None;
+    world.advance(10);
+    world.settle().await;
+    assert_eq!(observed(&world, id), Observed::Running);
+}
+
+#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
 async fn on_a_full_machine_the_longest_idle_makes_room_and_nobody_who_talks_does(pool: PgPool) {
     let world = World::with_places(pool, 2, 0);
     let first = answered(&world, 10).await;
