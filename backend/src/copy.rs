@@ -25,7 +25,13 @@ pub const NO_ROOM: &str =
 /// A person writes more than the limits allow.
 pub const SLOW_DOWN: &str = "You are writing faster than I can keep up with, so I am leaving some messages out. Please wait a little.";
 
-/// A message of a type we do not understand yet.
-pub fn only_text(kind: &str) -> String {
-    format!("I can only read text so far, so I could not open your {kind}. Please write it to me.")
+/// A message of a type that cannot be read yet.
+pub fn cannot_read(kind: &str) -> String {
+    let what = match kind {
+        "unsupported" => "a message of this kind".to_owned(),
+        "image" | "audio" | "edit" | "order" => format!("an {kind}"),
+        "voice" => "a voice message".to_owned(),
+        kind => format!("a {kind}"),
+    };
+    format!("I cannot open {what} yet. Please write it to me.")
 }

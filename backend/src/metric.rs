@@ -180,8 +180,8 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_outbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
     // Worker: how long does it take, and how does it end?
     counter("clawkaka_routed_total", By::Worker, "Updates routed, by outcome.")
-        .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "rekeyed", "unknown",
-            "unknown_line"]),
+        .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "noted", "taken_back",
+            "rekeyed", "unknown", "unknown_line"]),
     histogram("clawkaka_turn_seconds", By::Worker, TURNS,
         "Time from a turn's start to its end, by trigger and outcome.").apart(),
     histogram("clawkaka_answer_seconds", By::Worker, TURNS,

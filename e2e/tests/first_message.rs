@@ -5,8 +5,9 @@ use chrono::{TimeDelta, Utc};
 use e2e::{
     Person, Product, alone,
     crowd::{mark, marks_in, person},
-    whatsapp::{Side, Ticks},
+    whatsapp::{Message, Side, Ticks},
 };
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result<()> {
@@ -27,6 +28,7 @@ async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result
     the_wait_was_announced_once_if_it_was_long(&product, &stranger)?;
     reading_and_typing_were_shown_and_have_ended(&product, &stranger)?;
     what_looks_like_a_command_is_plain_text(&product, &stranger, &first).await?;
+    what_is_no_text_is_told_in_words(&product, &stranger).await?;
     product.finish(&[]).await
 }
 
@@ -133,6 +135,59 @@ async fn what_looks_like_a_command_is_plain_text(
         );
         let still_known = asked[0].body.to_string().contains(remembered);
         anyhow::ensure!(still_known, "{text} began a new conversation");
+    }
+    Ok(())
+}
+
+async fn what_is_no_text_is_told_in_words(
+    product: &Product,
+    person: &Person,
+) -> anyhow::Result<()> {
+    let chat = product.whatsapp.chat(person);
+    let answer = chat.last().context("nothing was said")?;
+    let (place, card, tap, words) = (mark("place"), mark("card"), mark("tap"), mark("words"));
+    let spot = json!({ "latitude": 12.25, "longitude": 43.9, "name": place });
+    let cards =
+        json!([{ "name": { "formatted_name": card }, "phones": [{ "phone": "+16505550000" }] }]);
+    let reply = json!({ "type": "button_reply", "button_reply": { "id": "1", "title": tap } });
+    let text = format!("what do you mean by {words}?");
+    let liked = json!({ "message_id": answer.wamid, "emoji": "👍" });
+    let rows = [
+        (
+            Message::of(person, "location", spot),
+            format!("[Place: {place:?}, 12.25, 43.9]"),
+        ),
+        (
+            Message::of(person, "contacts", cards),
+            format!("[Contact card: {card:?}, phone \"+16505550000\"]"),
+        ),
+        (
+            Message::of(person, "interactive", reply),
+            format!("[Chose {tap:?}]"),
+        ),
+        (
+            Message::text(person, &text).answering(&answer.wamid),
+            format!("[In reply to what you wrote: {:?}]\n{text}", answer.text),
+        ),
+        (
+            Message::of(person, "reaction", liked),
+            format!("[Reacted with \"👍\" to what you wrote: {:?}]", answer.text),
+        ),
+    ];
+    for (message, told) in rows {
+        let before = product.whatsapp.chat(person).len();
+        let body = product.whatsapp.body(&[message]);
+        anyhow::ensure!(product.whatsapp.post(&body).await == Some(200));
+        let answered = async || Ok(product.whatsapp.chat(person).len() > before);
+        product.until("it is answered", answered).await?;
+        product.settled().await?;
+        let asked = product.model.requests();
+        let is_told = |said: &String| said.contains(&told);
+        let times = asked
+            .iter()
+            .filter(|one| one.pending.iter().any(is_told))
+            .count();
+        anyhow::ensure!(times == 1, "{told} reached the model {times} times");
     }
     Ok(())
 }

@@ -6,6 +6,9 @@
 pub mod figures;
 pub mod forget;
 pub mod leave;
+mod look;
+
+pub use look::{by_wamid, noted};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -164,6 +167,26 @@ pub async fn put_off(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Takes back a message that waits for its turn. False when it does not wait any more.
+pub async fn take_back(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    wamid: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<bool> {
+    let taken = sqlx::query!(
+        "update inbox set done_at = $3, outcome = 'taken_back'
+         where tenant_id = $1 and kind = 'message' and provider_id = $2
+           and turn_id is null and done_at is null",
+        tenant as TenantId,
+        wamid,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(taken.rows_affected() > 0)
 }
 
 /// How many messages a person sent lately, for the limits.

@@ -144,6 +144,23 @@ pub async fn unasked(
     Ok(bodies.into_iter().flatten().collect())
 }
 
+/// A message to a person by WhatsApp's id of it, sealed; `None` too when it was cleared.
+pub async fn by_wamid(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    wamid: &str,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let body = sqlx::query_scalar!(
+        "select body from outbox where tenant_id = $1 and wamid = $2",
+        tenant as TenantId,
+        wamid,
+    )
+    .fetch_optional(db)
+    .await
+    .context("find a message by WhatsApp's id")?;
+    Ok(body.flatten())
+}
+
 /// How often the agent spoke to a person of its own accord since then.
 pub async fn times_unasked(
     db: impl PgExecutor<'_>,

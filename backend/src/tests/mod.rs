@@ -1,6 +1,8 @@
 //! Stories that run the product's own parts on a real Postgres and real sockets.
 
+mod asked;
 mod batches;
+mod desk;
 mod figures;
 mod identity;
 mod migrating;

@@ -4,85 +4,11 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::support::{
-    LIMITS, Site, TIMING, master, noon, opener, sealer, seed_line, text, webhook,
+use super::{
+    desk::Desk,
+    support::{LIMITS, NUMBER, of_type, text, webhook},
 };
-use crate::{
-    clock::Clock,
-    config::Limits,
-    copy,
-    tenant::address::AddressBook,
-    wake::Wakes,
-    worker::{Progress, route::Routing},
-};
-
-struct Desk {
-    db: PgPool,
-    site: Site,
-    routing: Routing,
-}
-
-impl Desk {
-    async fn new(db: &PgPool, limits: Limits) -> Self {
-        seed_line(db).await;
-        let routing = Routing {
-            db: db.clone(),
-            clock: Clock::manual(noon()),
-            opener: opener(),
-            sealer: sealer(),
-            book: AddressBook::new(&master(), sealer()),
-            limits,
-            timing: TIMING,
-            wakes: Wakes::default(),
-        };
-        Self {
-            db: db.clone(),
-            site: Site::start(db).await,
-            routing,
-        }
-    }
-
-    /// A webhook arrives and everything in the inbox is routed.
-    async fn receive(&self, messages: &[Value]) {
-        assert_eq!(self.site.receive(webhook(messages)).await, 200);
-        while self.routing.step().await.unwrap() == Progress::Worked {}
-    }
-
-    /// What we ourselves said, in order.
-    async fn said(&self) -> Vec<String> {
-        let rows = sqlx::query_scalar!(r#"select body as "body!" from outbox order by seq"#)
-            .fetch_all(&self.db)
-            .await
-            .unwrap();
-        rows.into_iter()
-            .map(|body| String::from_utf8(opener().open(&body).unwrap()).unwrap())
-            .collect()
-    }
-
-    /// How many rows ended how.
-    async fn outcomes(&self) -> Vec<(String, i64)> {
-        sqlx::query!(
-            r#"select coalesce(outcome, 'waiting') as "outcome!", count(*) as "count!"
-             from inbox group by 1 order by 1"#
-        )
-        .fetch_all(&self.db)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|row| (row.outcome, row.count))
-        .collect()
-    }
-
-    async fn tenants(&self, status: &str) -> i64 {
-        sqlx::query_scalar!(
-            r#"select count(*) as "count!" from tenant where status = $1"#,
-            status
-        )
-        .fetch_one(&self.db)
-        .await
-        .unwrap()
-    }
-}
+use crate::{config::Limits, copy};
 
 /// A message of stranger number `n`.
 fn stranger(n: usize) -> Value {
@@ -167,7 +93,7 @@ async fn who_writes_too_much_is_told_once_and_what_is_over_is_left_out(db: PgPoo
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn what_is_no_text_gets_one_polite_sentence(db: PgPool) {
+async fn what_cannot_be_read_gets_one_polite_sentence(db: PgPool) {
     let desk = Desk::new(&db, LIMITS).await;
     let mut image = text("wamid.1", "");
     image["type"] = json!("image");
@@ -177,8 +103,27 @@ async fn what_is_no_text_gets_one_polite_sentence(db: PgPool) {
     let expected = [("empty", 1), ("unsupported", 1), ("waiting", 1)];
     assert_eq!(desk.outcomes().await, outcomes(&expected));
     let said = desk.said().await;
-    assert_eq!(said.len(), 1);
-    assert!(said[0].contains("only read text"), "{}", said[0]);
+    assert_eq!(said, ["I cannot open an image yet. Please write it to me."]);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn what_calls_for_no_answer_starts_no_turn(db: PgPool) {
+    let desk = Desk::new(&db, LIMITS).await;
+    let back = |id: &str, of: &str| of_type(id, "revoke", json!({ "original_message_id": of }));
+    let reaction = json!({ "message_id": "wamid.9", "emoji": "" });
+    desk.receive(&[
+        text("wamid.1", "by mistake"),
+        back("wamid.2", "wamid.1"),
+        back("wamid.3", "wamid.long-ago"),
+        of_type("wamid.4", "reaction", reaction),
+    ])
+    .await;
+    let expected = outcomes(&[("noted", 2), ("taken_back", 2)]);
+    assert_eq!(desk.outcomes().await, expected);
+    let liked = json!({ "message_id": "wamid.9", "emoji": "👍" });
+    desk.receive(&[of_type("wamid.5", "reaction", liked)]).await;
+    let expected = outcomes(&[("noted", 2), ("taken_back", 2), ("waiting", 1)]);
+    assert_eq!(desk.outcomes().await, expected);
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -186,9 +131,7 @@ async fn unknown_updates_and_other_numbers_are_finished_and_hold_nobody_up(db: P
     let desk = Desk::new(&db, LIMITS).await;
     assert_eq!(desk.site.receive("rubbish").await, 200);
     let elsewhere = String::from_utf8(webhook(&[text("wamid.0", "hi")])).unwrap();
-    desk.site
-        .receive(elsewhere.replace(super::support::NUMBER, "999"))
-        .await;
+    desk.site.receive(elsewhere.replace(NUMBER, "999")).await;
     desk.receive(&[text("wamid.1", "hello")]).await;
     let outcome = desk.outcomes().await;
     assert_eq!(outcome, outcomes(&[("unknown_line", 2), ("waiting", 1)]));

@@ -149,3 +149,9 @@ pub fn text(id: &str, body: &str) -> Value {
     json!({ "from": "16505551234", "from_user_id": "US.1349", "id": id,
             "timestamp": "1790000000", "type": "text", "text": { "body": body } })
 }
+
+/// A message of the same person with a body of its type.
+pub fn of_type(id: &str, kind: &str, body: Value) -> Value {
+    json!({ "from": "16505551234", "from_user_id": "US.1349", "id": id,
+            "timestamp": "1790000000", "type": kind, kind: body })
+}

@@ -11,9 +11,10 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+pub use super::content::{Around, Content};
 use super::meta::moment;
 use super::raw::Object;
-use super::{rekey, short_id};
+use super::{content, rekey, short_id};
 
 /// Longer names are cut: WhatsApp's own limit is 25, a business's 256.
 const MAX_NAME_CHARS: usize = 100;
@@ -50,16 +51,7 @@ pub struct Message {
     pub name: Option<String>,
     pub at: Option<DateTime<Utc>>,
     pub content: Content,
-}
-
-#[derive(PartialEq)]
-pub enum Content {
-    /// Without NUL: it cannot be stored in Postgres' text or JSON and has no place in a message.
-    Text(String),
-    /// Our word for what it was, to be put into one polite sentence.
-    Other(&'static str),
-    /// A text of nothing but white space.
-    Empty,
+    pub around: Around,
 }
 
 #[derive(PartialEq)]
@@ -96,6 +88,14 @@ pub struct ApiError {
 pub struct Rekey {
     pub old: Sender,
     pub new: Sender,
+}
+
+impl Message {
+    /// The earlier message that this one is about or answers, by its id.
+    pub fn refers_to(&self) -> Option<&str> {
+        let answers = self.around.quotes.as_deref();
+        self.content.refers_to().or(answers)
+    }
 }
 
 impl Delivery {
@@ -181,51 +181,8 @@ fn message(envelope: &Object<'_>) -> Option<Message> {
             .and_then(|profile| profile.text("name"))
             .and_then(name),
         at: item.integer("timestamp").and_then(moment),
-        content: content(&item),
-    })
-}
-
-fn content(item: &Object<'_>) -> Content {
-    let kind = item.text("type").unwrap_or_default();
-    let inside = |key, name| item.object(key).and_then(|object| object.text(name));
-    let is = |key, name, wanted| inside(key, name).is_some_and(|found| found == wanted);
-    Content::Other(match kind.as_str() {
-        "text" | "" if item.get("text").is_some() || kind == "text" => {
-            let body = inside("text", "body").unwrap_or_default().replace('\0', "");
-            return if body.trim().is_empty() {
-                Content::Empty
-            } else {
-                Content::Text(body)
-            };
-        }
-        "image" => "image",
-        "video" => "video",
-        "audio"
-            if item
-                .object("audio")
-                .is_some_and(|audio| is_true(&audio, "voice")) =>
-        {
-            "voice"
-        }
-        "audio" => "audio",
-        "document" => "document",
-        "sticker" => "sticker",
-        "location" => "location",
-        "contacts" => "contact card",
-        "button" => "button",
-        "interactive" if is("interactive", "type", "button_reply") => "button",
-        "interactive" if is("interactive", "type", "list_reply") => "list choice",
-        "interactive" if is("interactive", "type", "nfm_reply") => "form",
-        "interactive" if is("interactive", "type", "call_permission_reply") => "call permission",
-        "reaction" => "reaction",
-        "order" => "order",
-        "edit" => "edit",
-        "revoke" => "deletion",
-        "request_welcome" => "opened chat",
-        // `unsupported.type` says since November 2025 what a business cannot be shown.
-        "unsupported" if is("unsupported", "type", "edit") => "edit",
-        "unsupported" if is("unsupported", "type", "poll") => "poll",
-        _ => "unsupported",
+        content: content::read(&item),
+        around: content::around(&item),
     })
 }
 
@@ -272,7 +229,7 @@ pub(super) fn address(value: String) -> Option<String> {
     (clean && (1..=MAX_ADDRESS_BYTES).contains(&value.len())).then_some(value)
 }
 
-fn id(value: String) -> Option<String> {
+pub(super) fn id(value: String) -> Option<String> {
     (!value.is_empty() && !value.contains('\0')).then_some(value)
 }
 
@@ -284,10 +241,6 @@ fn name(value: String) -> Option<String> {
         .collect();
     let trimmed = clean.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
-}
-
-fn is_true(object: &Object<'_>, key: &str) -> bool {
-    object.get(key).is_some_and(|value| value.get() == "true")
 }
 
 impl fmt::Debug for Sender {
@@ -309,16 +262,6 @@ impl fmt::Debug for Message {
             .field("at", &self.at)
             .field("content", &self.content)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
-            Self::Other(kind) => write!(f, "Other({kind})"),
-            Self::Empty => f.write_str("Empty"),
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! WhatsApp as we see it: what arrives, what we may send, and how it looks on a phone.
 //!
 //! In, by the `web` role: `signature` proves a body, `meta` cuts it into updates without
-//! understanding them. Later, by the worker: `event` says what an update means,
-//! `rekey` who is now known by another address.
+//! understanding them. Later, by the worker: `event` says what an update means, `content` what a
+//! message says, `rekey` who is now known by another address; `told` is how an assistant reads it.
 //! Out, by the worker: `format` turns an agent's Markdown into WhatsApp's marks, `split` cuts it to
 //! size, `client` sends it, `failure` says what to do when that went wrong.
 //! `account` asks Meta what it knows of us, for the operator.
@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod client;
+pub mod content;
 pub mod event;
 pub mod failure;
 pub mod format;
@@ -24,6 +25,7 @@ pub mod signature;
 pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod told;
 
 /// The part of a message id that may be logged and still finds it: its random end.
 ///

@@ -153,16 +153,12 @@ impl Routing {
                 .await;
         }
         match message.content {
-            Content::Text(_) => {
-                inbox::give(&mut *db, id, tenant.id).await?;
-                Ok("waiting")
-            }
             Content::Other(kind) => {
                 self.say(
                     db,
                     tenant.id,
-                    format!("only-text/{id}"),
-                    copy::only_text(kind),
+                    format!("cannot-read/{id}"),
+                    copy::cannot_read(kind),
                     now,
                 )
                 .await?;
@@ -170,6 +166,21 @@ impl Routing {
                     .await
             }
             Content::Empty => self.finish(db, id, Some(tenant.id), "empty", now).await,
+            // Nobody expects an answer to these; the agent hears of them with the next question.
+            Content::Reaction { emoji: None, .. } => {
+                self.finish(db, id, Some(tenant.id), "noted", now).await
+            }
+            Content::Deletion { of } => {
+                let outcome = match inbox::take_back(&mut *db, tenant.id, &of, now).await? {
+                    true => "taken_back",
+                    false => "noted",
+                };
+                self.finish(db, id, Some(tenant.id), outcome, now).await
+            }
+            _ => {
+                inbox::give(&mut *db, id, tenant.id).await?;
+                Ok("waiting")
+            }
         }
     }
 

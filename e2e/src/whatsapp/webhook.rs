@@ -30,6 +30,8 @@ pub struct Message {
     pub kind: String,
     /// What stands under the key named like `kind`; nothing if null.
     pub content: Value,
+    /// The message it answers.
+    pub answers: Option<String>,
 }
 
 impl Message {
@@ -45,6 +47,14 @@ impl Message {
             sent_at: Utc::now().timestamp(),
             kind: kind.to_owned(),
             content,
+            answers: None,
+        }
+    }
+
+    pub fn answering(self, wamid: &str) -> Self {
+        Self {
+            answers: Some(wamid.to_owned()),
+            ..self
         }
     }
 
@@ -62,6 +72,9 @@ impl Message {
         }
         if !self.content.is_null() {
             message[&self.kind] = self.content.clone();
+        }
+        if let Some(wamid) = &self.answers {
+            message["context"] = json!({ "id": wamid });
         }
         message
     }

@@ -116,7 +116,17 @@ fn finished(row: &Received) -> Explanation {
         ),
         "unsupported" => said(
             "unsupported",
-            "It was no text; the person was told that only texts are read.",
+            "It was of a type that is not read; the person was told so.",
+            NOTHING,
+        ),
+        "noted" => said(
+            "noted",
+            "It calls for no answer, as a reaction that is taken back; the agent is told of it with the next question.",
+            NOTHING,
+        ),
+        "taken_back" => said(
+            "taken_back",
+            "The person deleted the message before it was asked, or this is the deletion.",
             NOTHING,
         ),
         "restored" => said(

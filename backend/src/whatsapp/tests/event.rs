@@ -17,15 +17,11 @@ fn one(message: &serde_json::Value) -> InboundEvent {
     events(&body_of(&format!("[{message}]"))).remove(0)
 }
 
-fn message(message: &serde_json::Value) -> Message {
+pub fn message(message: &serde_json::Value) -> Message {
     match one(message) {
         InboundEvent::Message(message) => message,
         other => panic!("{other:?}"),
     }
-}
-
-fn content(kind: &str, body: serde_json::Value) -> Content {
-    message(&json!({"id": "w", "from": "16505551234", "type": kind, kind: body})).content
 }
 
 fn person(user_id: Option<&str>, phone: Option<&str>) -> Sender {
@@ -89,48 +85,6 @@ fn people_without_a_phone_are_known_by_their_user_id() {
         json!({"from": "16505551234", "type": "text"}),
     ] {
         assert_eq!(one(&nobody), InboundEvent::Unknown, "no sender or no id");
-    }
-}
-
-#[test]
-fn every_kind_of_message_has_a_name() {
-    assert_eq!(
-        content("text", json!({"body": "hi\u{0}!"})),
-        Content::Text("hi!".to_owned())
-    );
-    assert_eq!(
-        content("text", json!({"body": 42})),
-        Content::Text("42".to_owned())
-    );
-    for empty in [
-        json!({"body": " \n\u{a0}\u{0}"}),
-        json!({}),
-        json!(7),
-        json!({"body": {"a": 1}}),
-    ] {
-        assert_eq!(content("text", empty.clone()), Content::Empty, "{empty}");
-    }
-    let rows = [
-        ("image", json!({"id": "1"}), "image"),
-        ("audio", json!({"id": "1", "voice": true}), "voice"),
-        ("audio", json!({"id": "1"}), "audio"),
-        ("contacts", json!([{"phones": []}]), "contact card"),
-        (
-            "interactive",
-            json!({"type": "list_reply", "list_reply": {"id": "1"}}),
-            "list choice",
-        ),
-        ("interactive", json!({"errors": []}), "unsupported"),
-        ("reaction", json!({"message_id": "w"}), "reaction"),
-        ("edit", json!({"original_message_id": "w"}), "edit"),
-        ("revoke", json!({"original_message_id": "w"}), "deletion"),
-        ("request_welcome", json!(null), "opened chat"),
-        ("unsupported", json!({"type": "poll"}), "poll"),
-        ("unknown", json!(null), "unsupported"),
-        ("hologram", json!({"x": 1}), "unsupported"),
-    ];
-    for (kind, body, name) in rows {
-        assert_eq!(content(kind, body), Content::Other(name), "{kind}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod client;
+mod content;
 mod event;
 mod format;
 mod meta;

@@ -46,7 +46,7 @@ impl Exchange {
         let zone = window::zone(&tenant::standing(&self.db, turn.tenant).await?.time_zone);
         let agenda = self.note_agenda(turn, &reached).await;
         let lately = turn.created_at - SAID_LATELY..turn.created_at;
-        let lately = self.said_unasked(turn, lately).await?;
+        let lately = self.reading().said_unasked(turn, lately).await?;
         let session = format!("heartbeat-{}", turn.id);
         let question = Question {
             session: &session,

@@ -9,21 +9,13 @@ use super::{Exchange, Left, Next, Reached, said::Read};
 use crate::{
     copy,
     gateway::ask::{Outcome, Question},
-    inbox,
     outbox::{Class, Draft},
     sandbox,
     turn::{self, End, Trigger, Turn},
-    whatsapp::event::{self, Content, InboundEvent},
 };
 
 /// A first answer that takes longer than this is announced.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(3);
-
-/// What a person's messages say, and the last one's id for the typing indicator.
-struct Asked {
-    text: String,
-    last_wamid: Option<String>,
-}
 
 fn apology(turn: &Turn, why: &str) -> Option<&'static str> {
     match (turn.trigger, why) {
@@ -37,7 +29,8 @@ fn apology(turn: &Turn, why: &str) -> Option<&'static str> {
 impl Exchange {
     /// Asks, and meanwhile shows that we do.
     pub(super) async fn answer(&self, turn: &Turn) -> anyhow::Result<Next> {
-        let asked = self.asked(turn).await.context("read a turn's messages")?;
+        let asked = self.reading().asked(turn).await;
+        let asked = asked.context("read a turn's messages")?;
         if asked.text.is_empty() {
             return self.finish(turn, Left::nothing(End::Silent)).await;
         }
@@ -46,49 +39,6 @@ impl Exchange {
             next = self.announced(turn, answering) => next,
             never = self.typing.keep(turn.tenant, asked.last_wamid.as_deref()) => match never {},
         }
-    }
-
-    /// Several messages are one question, each a paragraph. In front stands what the agent said
-    /// unasked since the last one: it was said outside of this conversation.
-    async fn asked(&self, turn: &Turn) -> anyhow::Result<Asked> {
-        let mut asked = Asked {
-            text: String::new(),
-            last_wamid: None,
-        };
-        for body in inbox::of_turn(&self.db, turn.tenant, turn.id).await? {
-            let body = self.opener.open(&body)?;
-            let InboundEvent::Message(message) = event::parse("message", &body) else {
-                continue;
-            };
-            let Content::Text(text) = message.content else {
-                continue;
-            };
-            if !asked.text.is_empty() {
-                asked.text.push_str("\n\n");
-            }
-            asked.text.push_str(&text);
-            asked.last_wamid = Some(message.id);
-        }
-        if !asked.text.is_empty()
-            && let Some(unasked) = self.quoted(turn).await?
-        {
-            asked.text.insert_str(0, &unasked);
-        }
-        Ok(asked)
-    }
-
-    async fn quoted(&self, turn: &Turn) -> anyhow::Result<Option<String>> {
-        let since = turn::last_message_before(&self.db, turn).await?;
-        let mut said = String::new();
-        for text in self.said_unasked(turn, since..turn.created_at).await? {
-            for line in text.lines() {
-                said.push_str("> ");
-                said.push_str(line);
-                said.push('\n');
-            }
-        }
-        Ok((!said.is_empty())
-            .then(|| format!("(Since my last message you wrote to me, unasked:\n{said})\n\n")))
     }
 
     async fn converse(&self, turn: &Turn, text: &str) -> anyhow::Result<Next> {

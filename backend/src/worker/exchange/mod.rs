@@ -4,6 +4,7 @@
 //! was asked and what it answered. Answer, cursor and "done" commit together. What is asked, and
 //! where, depends on what started the turn: [`message`] or [`heartbeat`].
 
+pub(crate) mod asked;
 mod heartbeat;
 mod introduce;
 mod message;
@@ -13,10 +14,10 @@ mod typing;
 
 pub use typing::Typing;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +39,7 @@ use crate::{
     turn::{self, End, Trigger, Turn},
     wake::Wakes,
 };
+use asked::Reading;
 use said::Moved;
 
 /// So many workers may die over one turn; then it is the turn that kills them.
@@ -320,17 +322,11 @@ impl Exchange {
         Ok(drafts)
     }
 
-    /// What the agent told the person of its own accord in this time.
-    async fn said_unasked(
-        &self,
-        turn: &Turn,
-        during: Range<DateTime<Utc>>,
-    ) -> anyhow::Result<Vec<String>> {
-        let bodies = outbox::unasked(&self.db, turn.tenant, during).await?;
-        bodies
-            .iter()
-            .map(|body| Ok(String::from_utf8(self.opener.open(body)?)?))
-            .collect()
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            db: &self.db,
+            opener: &self.opener,
+        }
     }
 
     async fn enqueue(

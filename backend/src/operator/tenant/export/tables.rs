@@ -10,7 +10,10 @@ use crate::{
     id::TenantId,
     operator::answer::stamp,
     seal::Opener,
-    whatsapp::event::{self, Content, InboundEvent},
+    whatsapp::{
+        event::{self, Content, InboundEvent},
+        told,
+    },
 };
 
 /// Every table by the name of its file.
@@ -114,11 +117,10 @@ async fn messages(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<
 
 fn text(body: &[u8]) -> Option<String> {
     match event::parse("message", body) {
-        InboundEvent::Message(message) => match message.content {
-            Content::Text(text) => Some(text),
-            Content::Other(what) => Some(format!("({what})")),
-            Content::Empty => Some(String::new()),
-        },
+        InboundEvent::Message(message) => Some(match message.content {
+            Content::Other(what) => format!("({what})"),
+            _ => told::tell(&message, None),
+        }),
         _ => None,
     }
 }

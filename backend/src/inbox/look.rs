@@ -1,0 +1,49 @@
+//! Reading what people wrote before.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use crate::id::TenantId;
+
+/// Of what was only noted, a question is told at most so much.
+const MAX_NOTED: i64 = 20;
+
+/// A person's message by WhatsApp's id of it, sealed; `None` too when it was cleared.
+pub async fn by_wamid(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    wamid: &str,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let body = sqlx::query_scalar!(
+        "select i.body from inbox i join tenant t on t.id = $1 and t.line_id = i.line_id
+         where i.kind = 'message' and i.provider_id = $2 and i.tenant_id = $1",
+        tenant as TenantId,
+        wamid,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(body.flatten())
+}
+
+/// What came from a person in this time that calls for no answer, sealed, in order of arrival.
+pub async fn noted(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    during: Range<DateTime<Utc>>,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bodies = sqlx::query_scalar!(
+        "select body from inbox
+         where tenant_id = $1 and received_at >= $2 and received_at < $3
+           and kind = 'message' and outcome = 'noted'
+         order by id limit $4",
+        tenant as TenantId,
+        during.start,
+        during.end,
+        MAX_NOTED,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(bodies.into_iter().flatten().collect())
+}
