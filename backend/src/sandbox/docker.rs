@@ -23,6 +23,7 @@ use super::{
     call::{CHANGE_TIMEOUT, READ_TIMEOUT, already, bounded, found, frozen, timed},
     containers::Begun,
     disks::{Disks, Limit},
+    entrance::Entrances,
     files,
     layout::Layout,
     network,
@@ -48,6 +49,7 @@ pub struct Docker {
     pub shape: Shape,
     pub disks: Disks,
     pub(super) begun: Mutex<Begun>,
+    pub(super) entrances: Entrances,
 }
 
 impl Docker {
@@ -70,6 +72,7 @@ impl Docker {
             shape,
             disks: Disks::new(limit),
             begun: Mutex::default(),
+            entrances: Entrances::default(),
         })
     }
 
@@ -233,8 +236,12 @@ impl Runtime for Docker {
     }
 
     fn pause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        let call = frozen(move || self.engine.pause_container(id));
-        self.change("pause a container", id, call).boxed()
+        async move {
+            let _alone = self.entrances.shut(id).await;
+            let call = frozen(move || self.engine.pause_container(id));
+            Box::pin(self.change("pause a container", id, call)).await
+        }
+        .boxed()
     }
 
     fn unpause<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {

@@ -12,6 +12,7 @@ mod containers;
 mod cores;
 pub mod disks;
 pub mod docker;
+mod entrance;
 mod figures;
 pub mod files;
 mod greed;

@@ -172,11 +172,23 @@ pub async fn remove(docker: &Docker, sandbox: SandboxId) -> anyhow::Result<()> {
         let call = docker
             .engine
             .remove_volume(&name, None::<RemoveVolumeOptions>);
-        bounded("remove a volume", CHANGE_TIMEOUT, found(call)).await?;
+        let removed = bounded("remove a volume", CHANGE_TIMEOUT, found(call)).await;
+        removed.map_err(miscounted)?;
     }
     match walled {
         true => docker.disks.remove(docker, &name).await,
         false => Ok(()),
+    }
+}
+
+/// Docker counts a volume's mounts, and may count wrong when it was killed while a container started
+/// (moby, pull request 45754): the volume then stays until Docker begins to count anew.
+fn miscounted(error: anyhow::Error) -> anyhow::Error {
+    match format!("{error:#}").contains("volume has active mounts") {
+        true => error.context(
+            "free a volume that Docker counts as mounted (if this stays so, restart Docker; with live-restore sandboxes go on)",
+        ),
+        false => error,
     }
 }
 
@@ -198,8 +210,12 @@ pub async fn is_full(docker: &Docker, sandbox: SandboxId) -> anyhow::Result<bool
 }
 
 /// What is left to write on in this container. By a program of our image, since only who sees the
-/// mount can tell; if a sandbox makes it lie, that is its own loss.
+/// mount can tell; if a sandbox makes it lie, that is its own loss. `None` too while it is being
+/// paused.
 pub async fn space(docker: &Docker, container: &str) -> anyhow::Result<Option<Space>> {
+    let Some(_alone) = docker.entrances.enter(container) else {
+        return Ok(None);
+    };
     let options = ExecConfig {
         attach_stdout: Some(true),
         cmd: Some(SPACE.map(str::to_owned).to_vec()),
@@ -230,6 +246,11 @@ impl Sandboxes {
         let mut times = 0;
         while times < 2 {
             tokio::time::sleep(LOOK_EVERY).await;
+            // From outside first: nearly always that is all it takes.
+            if !self.disk_is_full(endpoint.sandbox).await {
+                times = 0;
+                continue;
+            }
             match runtime.space(&endpoint.container_id).await {
                 Ok(Some(space)) if space.left < MIN_BLOCKS => times += 1,
                 Ok(_) => times = 0,
