@@ -105,9 +105,8 @@ pub fn next_step(page: &Page, subject: Subject, memory: &Memory) -> Step {
     };
     if let Some(at) = page.rows.iter().rposition(|row| is_asked(row, now)) {
         let ours = |run: &String| run.starts_with(&all_attempts);
-        let settled =
-            memory.idle_for >= SURELY_SETTLED || session.last_run.as_ref().is_some_and(ours);
-        return conclude(&page.rows[at + 1..], page, memory, settled, patient);
+        let is_ours = session.last_run.as_ref().is_some_and(ours);
+        return conclude(&page.rows[at + 1..], page, memory, is_ours, patient);
     }
     let dead = session
         .dead
@@ -145,8 +144,9 @@ fn is_over(answer: &Row, page: &Page, memory: &Memory) -> bool {
     memory.ended.contains(run) || (!active.is_empty() && !active.contains(run))
 }
 
-/// Our message is in the transcript, nothing is going on, and nothing was said.
-fn conclude(after: &[Row], page: &Page, memory: &Memory, settled: bool, patient: bool) -> Step {
+/// Our message is in the transcript, nothing is going on, and nothing was said. `is_ours`: the
+/// session's latest run is that of our message.
+fn conclude(after: &[Row], page: &Page, memory: &Memory, is_ours: bool, patient: bool) -> Step {
     if memory.idle_for < SETTLED {
         return Step::Wait;
     }
@@ -155,7 +155,10 @@ fn conclude(after: &[Row], page: &Page, memory: &Memory, settled: bool, patient:
         _ if page.session.interrupted => Verdict::AskAgain,
         _ if after.iter().any(failed) => Verdict::ModelFailed,
         _ if after.iter().any(|row| row.kind == Kind::NotBegun) => Verdict::AskAgain,
-        _ if !settled => return Step::Wait,
+        _ if !is_ours && memory.idle_for < SURELY_SETTLED => return Step::Wait,
+        // It is still the run before: ours never began, for the gateway died when it had just taken
+        // our message down. At worst the agent is asked twice what it had nothing to say to.
+        _ if !is_ours && after.is_empty() => Verdict::AskAgain,
         Ending::NotBegun => Verdict::AskAgain,
         Ending::Failed => Verdict::ModelFailed,
         // OpenClaw leaves a `NO_REPLY` out of the history, asks once more, and then kills the run.

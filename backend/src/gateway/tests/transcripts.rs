@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 use crate::{
     gateway::{
         next::{Memory, Step, Subject, Verdict, next_step},
-        transcript::{Ending, Kind, Page, page, row},
+        transcript::{Ending, Kind, Page, Row, page, row},
     },
     id::TurnId,
 };
@@ -279,6 +279,21 @@ fn the_end_of_the_run_before_is_not_taken_for_the_end_of_ours() {
         (false, Ending::Done)
     );
     assert_eq!(step(between, 1, &idle(1)), Step::Wait);
+}
+
+#[test]
+fn a_message_that_was_taken_down_and_never_begun_is_asked_again() {
+    let pages = recorded!("stalled");
+    let mut between = pages[pages.len() - 2].clone();
+    assert_eq!(step(&between, 1, &idle(4)), Step::Wait);
+    assert_eq!(step(&between, 1, &idle(5)), end(Verdict::AskAgain));
+    // A resumed run has another id, and leaves something behind.
+    between.rows.push(Row {
+        id: "resumed".to_owned(),
+        run: None,
+        kind: Kind::Resumed,
+    });
+    assert_eq!(step(&between, 1, &idle(5)), end(Verdict::Silent));
 }
 
 #[test]
