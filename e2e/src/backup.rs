@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::{Product, command};
+use crate::{Person, Product, command, crowd};
 
 /// What is done with the files of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,37 @@ pub enum Moment {
     Taken,
     /// It is reading or filling the volume.
     AtItsFiles,
+}
+
+/// Somebody of whom there is a snapshot, and who went on talking.
+pub struct BackedUp {
+    pub product: Product,
+    pub person: [Person; 1],
+    pub sandbox: String,
+    /// Said before it.
+    pub first: Vec<String>,
+    /// Said after it.
+    pub second: Vec<String>,
+}
+
+impl BackedUp {
+    pub async fn start() -> anyhow::Result<Self> {
+        let product = Product::with_backups().await?;
+        let person = [crowd::person(1)];
+        let first = product.all_say(&person, "first").await?;
+        product.exactly_one_each(&person, &first).await?;
+        let sandbox = product.sandbox_of(&person[0]).await?;
+        product.operate(&["sandbox", "backup", &sandbox]).await?;
+        let second = product.all_say(&person, "second").await?;
+        product.exactly_one_each(&person, &second).await?;
+        Ok(Self {
+            product,
+            person,
+            sandbox,
+            first,
+            second,
+        })
+    }
 }
 
 impl Product {

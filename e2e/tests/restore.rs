@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Context as _;
 use e2e::{
     Product, alone,
-    backup::{Moment, Work},
+    backup::{BackedUp, Moment, Work},
     command, crowd,
 };
 use serde_json::Value;
@@ -145,14 +145,13 @@ const CASES: [(Work, Moment, Victim); 5] = {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_at_whatever_moment_a_backup_and_a_restore_end_right() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let mut product = Product::with_backups().await?;
-    let people = crowd::people(1);
-    let first = product.all_say(&people, "first").await?;
-    product.exactly_one_each(&people, &first).await?;
-    let sandbox = product.sandbox_of(&people[0]).await?;
-    product.operate(&["sandbox", "backup", &sandbox]).await?;
-    let second = product.all_say(&people, "second").await?;
-    product.exactly_one_each(&people, &second).await?;
+    let BackedUp {
+        mut product,
+        person: people,
+        sandbox,
+        first,
+        second,
+    } = BackedUp::start().await?;
 
     for (number, (work, moment, victim)) in CASES.into_iter().enumerate() {
         let case = format!("{victim:?} at {moment:?} of {work:?}");

@@ -2,6 +2,7 @@
 //! answered exactly once, by the same memory. Each story has a machine of its own.
 
 mod behind_our_back;
+mod miscounted;
 mod moments;
 mod outage;
 mod power;
@@ -49,6 +50,12 @@ fn whenever_dockerd_dies_while_one_is_stopped_or_starts_each_is_answered_once() 
 fn whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right() -> anyhow::Result<()> {
     let name = "whenever_dockerd_dies_at_a_backup_a_restore_or_an_upgrade_it_ends_right";
     when_every_case_is_wanted(|| apart(name, work::story))
+}
+
+#[test]
+fn a_volume_that_docker_miscounts_is_filled_emptied_and_removed_in_the_end() -> anyhow::Result<()> {
+    let name = "a_volume_that_docker_miscounts_is_filled_emptied_and_removed_in_the_end";
+    when_every_case_is_wanted(|| apart(name, miscounted::story))
 }
 
 /// What becomes of containers that a new dockerd finds running.

@@ -5,8 +5,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use e2e::{
     PATIENCE, Person, Product,
-    backup::{Moment, Work},
-    crowd,
+    backup::{BackedUp, Moment, Work},
     engine::Engine,
     upgrade::{HARMLESS, Image},
 };
@@ -32,14 +31,13 @@ const CASES: [(At, They); 6] = {
 };
 
 pub async fn story(mut engine: Engine) -> anyhow::Result<()> {
-    let mut product = Product::with_backups().await?;
-    let anna = [crowd::person(1)];
-    let first = product.all_say(&anna, "first").await?;
-    product.exactly_one_each(&anna, &first).await?;
-    let sandbox = product.sandbox_of(&anna[0]).await?;
-    product.operate(&["sandbox", "backup", &sandbox]).await?;
-    let second = product.all_say(&anna, "second").await?;
-    product.exactly_one_each(&anna, &second).await?;
+    let BackedUp {
+        mut product,
+        person: anna,
+        first,
+        second,
+        ..
+    } = BackedUp::start().await?;
 
     // What was said after the first backup is forgotten once that was put back.
     let mut forgotten = false;

@@ -25,7 +25,7 @@ use crate::{
     sandbox::{
         call::{CHANGE_TIMEOUT, bounded},
         docker::Docker,
-        runtime::{Chunk, Runtime},
+        runtime::{Chunk, Runtime as _},
         spec::{DEPLOYMENT_LABEL, PROBE_LABEL, STATE_DIR, hardened},
     },
 };
@@ -34,7 +34,7 @@ const LABEL: &str = "volume";
 /// The next piece of an archive comes within this, or it never does.
 const PIECE_WITHIN: Duration = Duration::from_secs(60);
 /// A whole archive is put in within this: at 10 MB/s more than a snapshot may hold.
-const FILL_WITHIN: Duration = Duration::from_secs(600);
+pub(super) const FILL_WITHIN: Duration = Duration::from_secs(600);
 
 /// Sends a volume's files. False: there is no such volume.
 pub async fn read(
@@ -87,7 +87,7 @@ pub async fn fill(
     from: BoxStream<'static, Bytes>,
 ) -> anyhow::Result<()> {
     docker.remove(&holder_name(docker, sandbox)).await?;
-    docker.remove_volume(sandbox).await?;
+    super::remove_or_empty(docker, sandbox, image).await?;
     let walled = make(docker, sandbox, uid).await?;
     let holder = hold(docker, sandbox, image, walled, false).await?;
     let open = open_named(docker, &docker.layout.name(sandbox)).await?;
@@ -126,8 +126,31 @@ async fn hold(
     walled: bool,
     read_only: bool,
 ) -> anyhow::Result<String> {
+    let body = body(docker, sandbox, image, walled, read_only);
+    create(docker, sandbox, body).await
+}
+
+/// In place of what a dead process left.
+pub(super) async fn create(
+    docker: &Docker,
+    sandbox: SandboxId,
+    body: ContainerCreateBody,
+) -> anyhow::Result<String> {
     let name = holder_name(docker, sandbox);
     docker.remove(&name).await?;
+    let options = CreateContainerOptionsBuilder::default().name(&name).build();
+    let call = docker.engine.create_container(Some(options), body);
+    bounded("create a container for a volume", CHANGE_TIMEOUT, call).await?;
+    Ok(name)
+}
+
+pub(super) fn body(
+    docker: &Docker,
+    sandbox: SandboxId,
+    image: &str,
+    walled: bool,
+    read_only: bool,
+) -> ContainerCreateBody {
     let layout = &docker.layout;
     // Slot 0: no sandbox has this uid.
     let body = hardened(
@@ -152,7 +175,7 @@ async fn hold(
     if walled {
         without_copy(Some(&mut host));
     }
-    let body = ContainerCreateBody {
+    ContainerCreateBody {
         host_config: Some(host),
         networking_config: None,
         // Should anybody start it, it ends.
@@ -163,9 +186,5 @@ async fn hold(
             (PROBE_LABEL.to_owned(), LABEL.to_owned()),
         ])),
         ..body
-    };
-    let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    let call = docker.engine.create_container(Some(options), body);
-    bounded("create a container for a volume", CHANGE_TIMEOUT, call).await?;
-    Ok(name)
+    }
 }

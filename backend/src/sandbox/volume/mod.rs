@@ -4,6 +4,7 @@
 //! without one it is a folder of Docker's. Which one a volume is, Docker knows: those that were made
 //! before there were walls go on as they are.
 
+mod empty;
 pub mod files;
 
 use std::{collections::HashMap, time::Duration};
@@ -38,6 +39,8 @@ const SPACE: [&str; 5] = ["stat", "-f", "-c", "%a %b", STATE_DIR];
 const MIN_BLOCKS: u64 = 512;
 /// Nearly all turns are over sooner.
 const LOOK_EVERY: Duration = Duration::from_secs(8);
+/// What Docker says of a volume that no container has and that it counts as mounted.
+const MISCOUNTED: &str = "volume has active mounts";
 /// Where Docker keeps what a volume mounts.
 const DEVICE: &str = "device";
 
@@ -160,6 +163,19 @@ pub async fn list(docker: &Docker) -> anyhow::Result<Vec<SandboxId>> {
 
 /// The volume and its file, also one that a crash left without a volume.
 pub async fn remove(docker: &Docker, sandbox: SandboxId) -> anyhow::Result<()> {
+    // The keeper's image has what it takes.
+    let image = &docker.disks.limit.image;
+    ensure!(
+        remove_or_empty(docker, sandbox, image).await?,
+        "remove a volume, which is empty now: Docker counts it as mounted (if this stays so, restart Docker; with live-restore sandboxes go on)"
+    );
+    Ok(())
+}
+
+/// Whether it is gone. Docker counts a volume's mounts, and may count wrong when it was killed while
+/// a container started (moby, pull request 45754): the volume then stays until Docker begins to
+/// count anew, and what is in it goes at once.
+async fn remove_or_empty(docker: &Docker, sandbox: SandboxId, image: &str) -> anyhow::Result<bool> {
     let name = docker.layout.name(sandbox);
     let known = find(docker, &name).await?;
     let mut walled = docker.disks.limit.bytes.is_some();
@@ -172,24 +188,19 @@ pub async fn remove(docker: &Docker, sandbox: SandboxId) -> anyhow::Result<()> {
         let call = docker
             .engine
             .remove_volume(&name, None::<RemoveVolumeOptions>);
-        let removed = bounded("remove a volume", CHANGE_TIMEOUT, found(call)).await;
-        removed.map_err(miscounted)?;
+        match bounded("remove a volume", CHANGE_TIMEOUT, found(call)).await {
+            Err(error) if format!("{error:#}").contains(MISCOUNTED) => {
+                tracing::warn!(sandbox.id = %sandbox, "emptied instead, after we failed to {error:#}");
+                Box::pin(empty::empty(docker, sandbox, image)).await?;
+                return Ok(false);
+            }
+            removed => removed?,
+        };
     }
-    match walled {
-        true => docker.disks.remove(docker, &name).await,
-        false => Ok(()),
+    if walled {
+        docker.disks.remove(docker, &name).await?;
     }
-}
-
-/// Docker counts a volume's mounts, and may count wrong when it was killed while a container started
-/// (moby, pull request 45754): the volume then stays until Docker begins to count anew.
-fn miscounted(error: anyhow::Error) -> anyhow::Error {
-    match format!("{error:#}").contains("volume has active mounts") {
-        true => error.context(
-            "free a volume that Docker counts as mounted (if this stays so, restart Docker; with live-restore sandboxes go on)",
-        ),
-        false => error,
-    }
+    Ok(true)
 }
 
 /// How full volumes are; those without a wall are not among them.
