@@ -14,10 +14,10 @@ usage() {
 
 Measures on this machine (Debian or Ubuntu, as root), after installing and building what is missing: how fast webhooks
 are stored (webhook-latency, webhook-throughput), how long somebody new waits (new-person, with a warm pool
-pooled-person) and somebody whose sandbox sleeps (wake), what one who sleeps costs (stopped), both beside OpenClaw's own
-fleet (fleet), what we add to a turn (relay) and what a hostile agent next door adds (neighbour), memory and a core with
-ten thousand people (memory), and what a turn sends to the model (model-request). Words pick rows by parts of these
-names. WhatsApp and the model are simulated; everything else is real.
+pooled-person) and somebody whose sandbox sleeps (wake), what one who sleeps costs (stopped), somebody new, a wake and a
+start of the image alone beside OpenClaw's own fleet (fleet), what we add to a turn (relay) and what a hostile agent next
+door adds (neighbour), memory and a core with ten thousand people (memory), and what a turn sends to the model
+(model-request). Words pick rows by parts of these names. WhatsApp and the model are simulated; everything else is real.
 
 Prints one line of JSON for each number, {"name","value","unit","floor","ratio"}, on standard output; progress and a
 table of must, aim and reached on standard error. All rows take some forty minutes and up to 10 GB of memory.

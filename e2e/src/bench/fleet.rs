@@ -5,6 +5,9 @@
 //! are others, for Fleet starts `node dist/index.js gateway` there and our entry point wants the
 //! files that our worker puts in. Fleet's command runs in a container too, already started, with
 //! the machine's own docker client; what it takes to start up is Fleet's own.
+//!
+//! And beside its cell, which has OpenClaw's default configuration: what our image's own `docker
+//! start` takes, without our worker and without Fleet's command.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use super::{
     Scale,
     asked::until_stopped,
     asleep::woken,
+    bare::Bare,
     person::somebody_new,
     report::{Better, Budget, Figure, Of, median, say},
     stage,
@@ -28,6 +32,8 @@ use crate::{
 
 const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
 const OPENCLAW: &str = "/app/node_modules/openclaw";
+/// 4 s where the default configuration took 5.6 s.
+const IMAGE_AIM: f64 = 0.71;
 /// As often as a bare boot is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -49,9 +55,13 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let product = stage::whole(&settings).await?;
     let proven = || async { Ok(product.logs.count(super::person::WALLS_PROVEN)? > 0) };
     product.until("the walls are proven", proven).await?;
-    let fleet = Fleet::prepare().await?;
+    let (fleet, bare) = (Fleet::prepare().await?, Bare::prepare().await?);
+    bare.fill(|_| {}).await?;
+    bare.boot().await?;
+    bare.stop().await?;
     let (mut new, mut created) = (Vec::new(), Vec::new());
     let (mut woke, mut started) = (Vec::new(), Vec::new());
+    let (mut image, mut default) = (Vec::new(), Vec::new());
     for number in 1..=scale.people {
         new.push(somebody_new(&product, number).await?);
         until_stopped(&product).await?;
@@ -59,24 +69,28 @@ pub async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         until_stopped(&product).await?;
         created.push(fleet.create().await?.as_secs_f64());
         started.push(fleet.start_again().await?.as_secs_f64());
+        default.push(fleet.start_cell().await?.as_secs_f64());
         fleet.remove().await?;
+        image.push(bare.start_again().await?.as_secs_f64());
+        bare.stop().await?;
     }
     product.finish(&[]).await?;
     // No budget but this: not slower than what everybody can have.
-    let budget = Budget {
-        of: Of::Ratio,
-        better: Better::Less,
-        must: 1.0,
-        aim: 1.0,
-    };
-    let beside = |name, ours: &[f64], theirs: &[f64]| {
+    let beside = |name, ours: &[f64], theirs: &[f64], aim| {
         let (ours, theirs) = (median(ours), median(theirs));
         say(&format!("  {name}: {ours:.2} s, Fleet {theirs:.2} s"));
+        let budget = Budget {
+            of: Of::Ratio,
+            better: Better::Less,
+            must: 1.0,
+            aim,
+        };
         Figure::new(name, ours, "s", Some(theirs), budget)
     };
     Ok(vec![
-        beside("new_person_beside_fleet", &new, &created),
-        beside("wake_beside_fleet", &woke, &started),
+        beside("new_person_beside_fleet", &new, &created, 1.0),
+        beside("wake_beside_fleet", &woke, &started, 1.0),
+        beside("start_beside_default", &image, &default, IMAGE_AIM),
     ])
 }
 
@@ -157,6 +171,15 @@ impl Fleet {
         self.run(&["stop"]).await?;
         let began = Instant::now();
         self.run(&["start"]).await?;
+        self.ready_since(began).await
+    }
+
+    /// The same without Fleet: by Docker alone.
+    async fn start_cell(&self) -> anyhow::Result<Duration> {
+        let cell = format!("openclaw-cell-{}", self.place.deployment);
+        docker(&["stop", &cell]).await?;
+        let began = Instant::now();
+        docker(&["start", &cell]).await?;
         self.ready_since(began).await
     }
 
