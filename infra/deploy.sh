@@ -98,9 +98,17 @@ load_deployment() {
 check_what_is_set() {
   local missing=()
   lacks CLAWKAKA_DOMAIN "the name under which Meta reaches this machine, such as assistant.example.org"
-  lacks WHATSAPP_APP_SECRET "Meta's dashboard: App settings > Basic > App secret"
-  lacks WHATSAPP_ACCESS_TOKEN "a system user's token with whatsapp_business_messaging"
-  lacks WHATSAPP_SENDER_PHONE_NUMBER_ID "Meta's dashboard: WhatsApp > API setup > Phone number ID"
+  # A number at Meta, or one at Kapso, or both.
+  if has_kapso; then
+    lacks KAPSO_PHONE_NUMBER_ID "Kapso's dashboard: the number's id"
+    lacks KAPSO_API_KEY "Kapso's dashboard: a key of the project"
+    lacks KAPSO_WEBHOOK_SECRET "a word you think of; give Kapso's webhook the same one"
+  fi
+  if has_meta || ! has_kapso; then
+    lacks WHATSAPP_APP_SECRET "Meta's dashboard: App settings > Basic > App secret"
+    lacks WHATSAPP_ACCESS_TOKEN "a system user's token with whatsapp_business_messaging"
+    lacks WHATSAPP_SENDER_PHONE_NUMBER_ID "Meta's dashboard: WhatsApp > API setup > Phone number ID"
+  fi
   lacks LLM_API_KEY "the key for your model's endpoint (LLM_BASE_URL)"
   lacks LLM_MODEL "the model's name, as that endpoint knows it"
   if is_set CLAWKAKA_DOMAIN && [[ ! $CLAWKAKA_DOMAIN =~ ^[a-z0-9.-]+$ ]]; then
@@ -126,6 +134,9 @@ check_what_is_set() {
 }
 
 # lacks <setting> "where to get it"
+has_meta() { any_is_set WHATSAPP_APP_SECRET WHATSAPP_ACCESS_TOKEN WHATSAPP_SENDER_PHONE_NUMBER_ID; }
+has_kapso() { any_is_set KAPSO_PHONE_NUMBER_ID KAPSO_API_KEY KAPSO_WEBHOOK_SECRET; }
+
 lacks() {
   is_set "$1" || missing+=("$1: $2")
 }
@@ -192,12 +203,25 @@ introduce() {
   local port='' named=''
   [[ $CADDY_HTTPS_PORT == 443 ]] || port=:$CADDY_HTTPS_PORT
   if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
-  cat <<END
+  if has_meta; then
+    cat <<END
 
 In Meta's dashboard (WhatsApp > Configuration)
   callback URL   https://$CLAWKAKA_DOMAIN$port/whatsapp/webhook
   verify token   $(<"$STATE/secrets/verification-token")
   subscribe to   messages
+END
+  fi
+  if has_kapso; then
+    cat <<END
+
+In Kapso's dashboard (the number > Webhooks)
+  URL            https://$CLAWKAKA_DOMAIN$port/kapso/webhook
+  secret         KAPSO_WEBHOOK_SECRET
+  events         whatsapp.message.received, .sent, .delivered, .read and .failed; payload version v2
+END
+  fi
+  cat <<END
 Then write to your number.
 
 Where to look next

@@ -110,7 +110,8 @@ introduce() {
                  curl -fsS $(control)/chat/$FIRST_PERSON"
   else
     write_again="a WhatsApp message to your number, once Meta's dashboard has the webhook
-                 https://<your host>/whatsapp/webhook (it must reach port $PORT) and WHATSAPP_VERIFICATION_TOKEN"
+                 https://<your host>/whatsapp/webhook (it must reach port $PORT) and WHATSAPP_VERIFICATION_TOKEN,
+                 or Kapso's has https://<your host>/kapso/webhook and KAPSO_WEBHOOK_SECRET"
   fi
   cat <<END
 

@@ -51,7 +51,9 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     .await?;
 
     if roles.web || roles.worker {
-        line::seed(&db, "meta", &config.whatsapp.phone_number_id).await?;
+        for (api, number, _) in config.lines() {
+            line::seed(&db, api.provider, number).await?;
+        }
     }
     if roles.broker {
         start_broker(&config, &db, &shutdown)?;
@@ -93,6 +95,7 @@ async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow:
         batches,
         sealer: Arc::new(Sealer::new(sealing_key)),
         app_secret: config.whatsapp.app_secret.clone(),
+        kapso_secret: config.kapso.webhook_secret.clone(),
         verification_token: config.whatsapp.verification_token.clone(),
     };
     // It ends after the last request, and so after the listener.

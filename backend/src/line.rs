@@ -14,12 +14,17 @@ use sqlx::PgExecutor;
 use crate::{
     id::LineId,
     seal::KEY_ID,
-    whatsapp::{client, failure::Class},
+    whatsapp::{
+        client,
+        failure::Class,
+        provider::{Api, Provider},
+    },
 };
 
 /// A number we may send from.
 pub struct Line {
     pub id: LineId,
+    pub api: Api,
     pub phone_number_id: String,
     pub access_token: SecretString,
 }
@@ -28,6 +33,7 @@ impl Line {
     /// As the client wants it.
     pub fn sender(&self) -> client::Line<'_> {
         client::Line {
+            api: &self.api,
             phone_number_id: &self.phone_number_id,
             access_token: &self.access_token,
         }
@@ -75,7 +81,7 @@ pub enum Pause {
 /// The line of the environment, made or found. The environment wins over what an operator stored.
 pub async fn seed(
     db: impl PgExecutor<'_>,
-    provider: &str,
+    provider: Provider,
     phone_number_id: &str,
 ) -> anyhow::Result<LineId> {
     sqlx::query_scalar!(
@@ -85,7 +91,7 @@ pub async fn seed(
            do update set source = 'env', access_token = null, webhook_secret = null
            returning id as "id: LineId""#,
         LineId::new() as LineId,
-        provider,
+        provider.as_str(),
         phone_number_id,
         KEY_ID,
     )
@@ -278,18 +284,18 @@ mod tests {
 
     #[sqlx::test(migrator = "crate::MIGRATOR")]
     async fn seeding_again_finds_the_same_line_and_leaves_its_block(db: PgPool) {
-        let line = seed(&db, "meta", "1").await.unwrap();
+        let line = seed(&db, Provider::Meta, "1").await.unwrap();
         block_until(&db, line, Until::Unblocked, "190", noon())
             .await
             .unwrap();
-        assert_eq!(seed(&db, "meta", "1").await.unwrap(), line);
+        assert_eq!(seed(&db, Provider::Meta, "1").await.unwrap(), line);
         assert!(is_blocked(&db, line, noon()).await.unwrap());
-        assert_ne!(seed(&db, "meta", "2").await.unwrap(), line);
+        assert_ne!(seed(&db, Provider::Meta, "2").await.unwrap(), line);
     }
 
     #[sqlx::test(migrator = "crate::MIGRATOR")]
     async fn a_block_ends_by_time_or_by_hand_and_is_news_once(db: PgPool) {
-        let line = seed(&db, "meta", "1").await.unwrap();
+        let line = seed(&db, Provider::Meta, "1").await.unwrap();
         let soon = noon() + TimeDelta::seconds(5);
         assert!(
             block_until(&db, line, Until::At(soon), "130429", noon())
@@ -330,7 +336,7 @@ mod tests {
 
     #[sqlx::test(migrator = "crate::MIGRATOR")]
     async fn signups_pass_in_a_burst_and_then_one_by_one(db: PgPool) {
-        let line = seed(&db, "meta", "1").await.unwrap();
+        let line = seed(&db, Provider::Meta, "1").await.unwrap();
         let admit = |now| admit_signup(&db, line, 20, 5, now);
         let mut admitted = 0;
         for _ in 0..20 {
@@ -352,7 +358,7 @@ mod tests {
 
     #[sqlx::test(migrator = "crate::MIGRATOR")]
     async fn a_limit_of_nothing_admits_nobody_and_a_huge_one_everybody(db: PgPool) {
-        let line = seed(&db, "meta", "1").await.unwrap();
+        let line = seed(&db, Provider::Meta, "1").await.unwrap();
         assert!(!admit_signup(&db, line, 0, 5, noon()).await.unwrap());
         assert!(!admit_signup(&db, line, 5, 0, noon()).await.unwrap());
         let most = 1_000_000_000_000;
@@ -362,7 +368,7 @@ mod tests {
 
     #[sqlx::test(migrator = "crate::MIGRATOR")]
     async fn signups_that_race_do_not_pass_together(db: PgPool) {
-        let line = seed(&db, "meta", "1").await.unwrap();
+        let line = seed(&db, Provider::Meta, "1").await.unwrap();
         let race = (0..20).map(|_| admit_signup(&db, line, 20, 5, noon()));
         let admitted = futures_util::future::try_join_all(race).await.unwrap();
         assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 5);

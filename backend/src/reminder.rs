@@ -130,6 +130,7 @@ mod tests {
     use crate::{
         line,
         tenant::{self, Status},
+        whatsapp::provider::Provider,
     };
 
     const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
@@ -139,7 +140,7 @@ mod tests {
     }
 
     async fn person(db: &PgPool) -> TenantId {
-        let line = line::seed(db, "meta", "1").await.unwrap();
+        let line = line::seed(db, Provider::Meta, "1").await.unwrap();
         let made = tenant::create(db, line, Status::Active, None, chrono_tz::UTC, noon()).await;
         let tenant = made.unwrap().id;
         schedule_heartbeat(db, tenant, HALF_AN_HOUR, noon())

@@ -22,6 +22,7 @@ pub mod postgres;
 pub mod processes;
 pub mod product;
 pub mod server;
+mod settings;
 pub mod sleep;
 pub mod soak;
 mod tenant;

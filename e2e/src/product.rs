@@ -13,13 +13,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
 use tokio::{
     process::{Child, Command},
     sync::{Mutex, MutexGuard},
 };
-use uuid::Uuid;
 
 use crate::{
     Gates, Model, Person, Simulators, Whatsapp,
@@ -30,7 +28,8 @@ use crate::{
     model,
     place::{self, Place},
     postgres::{self, Postgres},
-    whatsapp::{self, Side},
+    settings,
+    whatsapp::{self, Side, Through},
 };
 
 /// A net under every wait, far beyond what anything takes: a story never measures time.
@@ -67,11 +66,22 @@ pub struct Product {
 impl Product {
     /// Starts everything and waits until it is ready. `settings` win over the harness's own.
     pub async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut product = Self::prepare(settings).await?;
-        product.walls("up").await?;
-        product.migrate().await?;
-        product.start_again().await?;
-        Ok(product)
+        Self::prepare(settings).await?.up().await
+    }
+
+    /// With a number that Kapso hands on.
+    pub async fn start_through_kapso() -> anyhow::Result<Self> {
+        let place = Place::find(place::TEST).await?;
+        let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
+        let product = Self::prepare_through(Through::Kapso, place, postgres, &[]).await?;
+        product.up().await
+    }
+
+    async fn up(mut self) -> anyhow::Result<Self> {
+        self.walls("up").await?;
+        self.migrate().await?;
+        self.start_again().await?;
+        Ok(self)
     }
 
     /// Everything but the product itself.
@@ -86,30 +96,31 @@ impl Product {
         postgres: Postgres,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let secret = || Uuid::new_v4().simple().to_string();
-        let master = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-        let secrets = vec![
-            ("WHATSAPP_APP_SECRET", secret()),
-            ("WHATSAPP_ACCESS_TOKEN", secret()),
-            ("WHATSAPP_VERIFICATION_TOKEN", secret()),
-            ("LLM_API_KEY", secret()),
-            ("CLAWKAKA_MASTER_KEY", BASE64_STANDARD.encode(master)),
-            ("DATABASE_URL", postgres.url()),
-        ];
+        Self::prepare_through(Through::Meta, place, postgres, settings).await
+    }
+
+    async fn prepare_through(
+        through: Through,
+        place: Place,
+        postgres: Postgres,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let secrets = settings::secrets(through, &postgres);
         let simulators = Simulators::start(
             whatsapp::Settings {
-                webhook_url: format!("http://127.0.0.1:{}/whatsapp/webhook", place.port),
+                through,
+                webhook_url: format!("http://127.0.0.1:{}{}", place.port, through.webhook_path()),
                 app_secret: secrets[0].1.clone(),
                 access_token: secrets[1].1.clone(),
                 ..whatsapp::Settings::default()
             },
             model::Settings {
-                key: secrets[3].1.clone(),
+                key: secrets[2].1.clone(),
                 ..model::Settings::default()
             },
         )
         .await?;
-        let mut all = settings_for(&place, &simulators);
+        let mut all = settings::settings(&place, &simulators);
         all.extend(
             secrets
                 .iter()
@@ -340,39 +351,6 @@ fn show(tail: &str) {
 }
 
 const WALLS: &str = "../infra/firewall/walls.sh";
-
-/// Waits are short and limits wide, unless a story says otherwise.
-fn settings_for(place: &Place, simulators: &Simulators) -> Vec<(String, String)> {
-    let image = std::env::var("SANDBOX_IMAGE").unwrap_or("clawkaka-sandbox:dev".to_owned());
-    let disks = format!("{}/disks", place.folder.display());
-    let whatsapp = &simulators.whatsapp;
-    let settings = [
-        ("CLAWKAKA_DEPLOYMENT", place.deployment.clone()),
-        ("PORT", place.port.to_string()),
-        ("SANDBOX_SUBNET", place.subnet.clone()),
-        ("SANDBOX_UID_BASE", place.uid_base.to_string()),
-        ("SANDBOX_IMAGE", image),
-        ("SANDBOX_POOL_SIZE", "0".to_owned()),
-        ("SANDBOX_DISK_FOLDER", disks),
-        ("LOG_FORMAT", "json".to_owned()),
-        ("WHATSAPP_API_BASE_URL", whatsapp.url()),
-        (
-            "WHATSAPP_SENDER_PHONE_NUMBER_ID",
-            whatsapp.settings().phone_number_id.clone(),
-        ),
-        ("LLM_BASE_URL", simulators.model.url()),
-        ("LLM_MODEL", "simulated".to_owned()),
-        ("SEND_UNKNOWN_WAIT", "15s".to_owned()),
-        ("LIMIT_SIGNUP_BURST", "1000".to_owned()),
-        ("LIMIT_INBOUND_PER_MINUTE", "100000".to_owned()),
-        ("LIMIT_INBOUND_PER_DAY", "100000".to_owned()),
-        ("LIMIT_WAITING", "100000".to_owned()),
-    ];
-    // The engine that the docker command uses.
-    let engine = std::env::var("DOCKER_HOST").map(|host| ("DOCKER_HOST", host));
-    let all = settings.into_iter().chain(engine);
-    all.map(|(name, value)| (name.to_owned(), value)).collect()
-}
 
 /// `CLAWKAKA_BIN`, or the one built beside this test.
 pub fn binary() -> anyhow::Result<PathBuf> {

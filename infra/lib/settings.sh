@@ -135,14 +135,15 @@ keep_secrets() {
   )
 }
 
-# Without any credentials of WhatsApp, or of a model, the simulator stands in for it.
+# Without any credentials of WhatsApp or Kapso, or of a model, the simulator stands in for it.
 simulate_what_is_missing() {
   SIM_WHATSAPP_PORT=$((PORT + 100))
   SIM_MODEL_PORT=$((PORT + 101))
   SIM_CONTROL_PORT=$((PORT + 102))
   SIMULATED_WHATSAPP=no
   SIMULATED_MODEL=no
-  if ! is_set WHATSAPP_ACCESS_TOKEN && ! is_set WHATSAPP_APP_SECRET && ! is_set WHATSAPP_SENDER_PHONE_NUMBER_ID; then
+  if ! any_is_set WHATSAPP_ACCESS_TOKEN WHATSAPP_APP_SECRET WHATSAPP_SENDER_PHONE_NUMBER_ID KAPSO_API_KEY \
+    KAPSO_WEBHOOK_SECRET KAPSO_PHONE_NUMBER_ID; then
     SIMULATED_WHATSAPP=yes
     export WHATSAPP_APP_SECRET=$SIMULATED_APP_SECRET WHATSAPP_ACCESS_TOKEN=$SIMULATED_ACCESS_TOKEN
     export WHATSAPP_SENDER_PHONE_NUMBER_ID=106540352242922
@@ -154,6 +155,14 @@ simulate_what_is_missing() {
     export LLM_API_KEY=$SIMULATED_MODEL_KEY LLM_BASE_URL=http://127.0.0.1:$SIM_MODEL_PORT/v1
     default LLM_MODEL scripted
   fi
+}
+
+any_is_set() {
+  local name
+  for name in "$@"; do
+    if is_set "$name"; then return 0; fi
+  done
+  return 1
 }
 
 simulating() { [[ $SIMULATED_WHATSAPP == yes || $SIMULATED_MODEL == yes ]]; }

@@ -64,6 +64,22 @@ pub struct Raw {
     #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v24.0")]
     pub whatsapp_api_version: String,
 
+    /// A number that Kapso hands on: its id there. Beside Meta's or in place of it.
+    #[arg(long, env = "KAPSO_PHONE_NUMBER_ID")]
+    pub kapso_phone_number_id: Option<String>,
+    /// web: the secret of Kapso's webhook.
+    #[arg(long, env = "KAPSO_WEBHOOK_SECRET", hide_env_values = true)]
+    pub kapso_webhook_secret: Option<String>,
+    /// worker: the key of the project at Kapso.
+    #[arg(long, env = "KAPSO_API_KEY", hide_env_values = true)]
+    pub kapso_api_key: Option<String>,
+    #[arg(
+        long,
+        env = "KAPSO_API_BASE_URL",
+        default_value = "https://api.kapso.ai"
+    )]
+    pub kapso_api_base_url: String,
+
     /// Any OpenAI-compatible endpoint.
     #[arg(
         long,

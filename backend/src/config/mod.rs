@@ -11,6 +11,7 @@ use url::Url;
 use crate::{
     backup::store,
     seal::{MasterKey, SealingKey},
+    whatsapp::provider::{Api, Provider},
 };
 use check::Check;
 pub use env::Raw;
@@ -27,6 +28,7 @@ pub struct Config {
     pub ports: Ports,
     pub log_format: LogFormat,
     pub whatsapp: WhatsApp,
+    pub kapso: Kapso,
     pub llm: Llm,
     pub sandbox: Sandbox,
     pub limits: Limits,
@@ -77,7 +79,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The line named in the environment. Which parts are set depends on the roles.
+/// The line of Meta's that the environment names. Which parts are set depends on the roles; without
+/// such a line all are empty.
 #[derive(Clone)]
 pub struct WhatsApp {
     pub app_secret: SecretString,
@@ -86,8 +89,16 @@ pub struct WhatsApp {
     pub phone_number_id: String,
     /// Empty where the token itself tells it.
     pub business_account_id: String,
-    pub api_base_url: Url,
-    pub api_version: String,
+    pub api: Api,
+}
+
+/// The line of Kapso's that the environment names, or nothing but empty words.
+#[derive(Clone)]
+pub struct Kapso {
+    pub webhook_secret: SecretString,
+    pub api_key: SecretString,
+    pub phone_number_id: String,
+    pub api: Api,
 }
 
 #[derive(Clone)]
@@ -172,6 +183,22 @@ impl Config {
         let mut check = Check::new(&mut problems);
         let port = check.number("PORT", &raw.port, 1..=65_000);
         let backup = roles.worker.then(|| check.backup(&raw)).flatten();
+        // Who sets one of a provider's settings wants its line; who sets none at all, Meta's.
+        let wanted = |settings: &[&Option<String>]| {
+            let mut texts = settings.iter().filter_map(|setting| setting.as_deref());
+            texts.any(|text| !text.is_empty())
+        };
+        let kapso = wanted(&[
+            &raw.kapso_phone_number_id,
+            &raw.kapso_webhook_secret,
+            &raw.kapso_api_key,
+        ]);
+        let meta = !kapso
+            || wanted(&[
+                &raw.whatsapp_sender_phone_number_id,
+                &raw.whatsapp_app_secret,
+                &raw.whatsapp_access_token,
+            ]);
         let config = Self {
             backup,
             roles,
@@ -187,25 +214,50 @@ impl Config {
             },
             log_format: check.log_format(&raw.log_format),
             whatsapp: WhatsApp {
-                app_secret: check.secret("WHATSAPP_APP_SECRET", raw.whatsapp_app_secret, roles.web),
+                app_secret: check.secret(
+                    "WHATSAPP_APP_SECRET",
+                    raw.whatsapp_app_secret,
+                    meta && roles.web,
+                ),
                 verification_token: check.secret(
                     "WHATSAPP_VERIFICATION_TOKEN",
                     raw.whatsapp_verification_token,
-                    roles.web,
+                    meta && roles.web,
                 ),
                 access_token: check.secret(
                     "WHATSAPP_ACCESS_TOKEN",
                     raw.whatsapp_access_token,
-                    roles.worker,
+                    meta && roles.worker,
                 ),
                 phone_number_id: check.text(
                     "WHATSAPP_SENDER_PHONE_NUMBER_ID",
                     raw.whatsapp_sender_phone_number_id,
-                    roles.web || roles.worker,
+                    meta && (roles.web || roles.worker),
                 ),
                 business_account_id: raw.whatsapp_business_account_id.unwrap_or_default(),
-                api_base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
-                api_version: raw.whatsapp_api_version,
+                api: Api {
+                    provider: Provider::Meta,
+                    base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
+                    version: raw.whatsapp_api_version.clone(),
+                },
+            },
+            kapso: Kapso {
+                webhook_secret: check.secret(
+                    "KAPSO_WEBHOOK_SECRET",
+                    raw.kapso_webhook_secret,
+                    kapso && roles.web,
+                ),
+                api_key: check.secret("KAPSO_API_KEY", raw.kapso_api_key, kapso && roles.worker),
+                phone_number_id: check.text(
+                    "KAPSO_PHONE_NUMBER_ID",
+                    raw.kapso_phone_number_id,
+                    kapso && (roles.web || roles.worker),
+                ),
+                api: Api {
+                    provider: Provider::Kapso,
+                    base_url: check.url("KAPSO_API_BASE_URL", &raw.kapso_api_base_url),
+                    version: raw.whatsapp_api_version,
+                },
             },
             llm: Llm {
                 base_url: check.url("LLM_BASE_URL", &raw.llm_base_url),
@@ -309,6 +361,23 @@ pub fn backup(raw: &Raw, mut problems: Vec<String>) -> Result<Option<Backup>, Ba
     let backup = Check::new(&mut problems).backup(raw);
     BadSettings::none(problems)?;
     Ok(backup)
+}
+
+impl Config {
+    /// The lines that the environment names.
+    pub fn lines(&self) -> impl Iterator<Item = (&Api, &str, &SecretString)> {
+        let (meta, kapso) = (&self.whatsapp, &self.kapso);
+        [
+            (&meta.api, meta.phone_number_id.as_str(), &meta.access_token),
+            (&kapso.api, kapso.phone_number_id.as_str(), &kapso.api_key),
+        ]
+        .into_iter()
+        .filter(|(_, number, _)| !number.is_empty())
+    }
+
+    pub fn has_line(&self, provider: Provider) -> bool {
+        self.lines().any(|(api, ..)| api.provider == provider)
+    }
 }
 
 impl Sandbox {

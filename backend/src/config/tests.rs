@@ -1,5 +1,7 @@
 //! A bad setting stops the start, and the operator learns of all of them at once.
 
+use std::slice;
+
 use clap::Parser;
 
 use super::*;
@@ -86,6 +88,39 @@ fn every_bad_setting_is_named_in_one_message() {
         );
     }
     assert!(!problems.contains("secret-password"));
+}
+
+#[test]
+fn a_line_at_kapso_stands_in_for_metas_or_beside_it() {
+    let line = [
+        "--kapso-phone-number-id=2",
+        "--kapso-webhook-secret=s",
+        "--kapso-api-key=k",
+    ];
+    let of = |config: Config| {
+        let lines = config
+            .lines()
+            .map(|(api, number, _)| (api.provider, number.to_owned()));
+        lines.collect::<Vec<_>>()
+    };
+    let meta = (Provider::Meta, "1".to_owned());
+    let kapso = (Provider::Kapso, "2".to_owned());
+    assert_eq!(
+        of(with(&["whatsapp"], &line).unwrap()),
+        slice::from_ref(&kapso)
+    );
+    assert_eq!(of(with(&[], &line).unwrap()), [meta.clone(), kapso]);
+    assert_eq!(of(with(&[], &[]).unwrap()), [meta]);
+
+    let problems = with(&["whatsapp"], &line[..1]).err().unwrap();
+    assert!(
+        problems.contains("KAPSO_WEBHOOK_SECRET: is not set"),
+        "{problems}"
+    );
+    assert!(problems.contains("KAPSO_API_KEY: is not set"), "{problems}");
+    assert!(!problems.contains("WHATSAPP"), "{problems}");
+    let problems = with(&["whatsapp"], &[]).err().unwrap();
+    assert!(!problems.contains("KAPSO"), "{problems}");
 }
 
 #[test]

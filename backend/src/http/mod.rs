@@ -8,13 +8,19 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::{lease::Lease, sandbox::docker::Docker, seal::Sealer};
+use crate::{lease::Lease, sandbox::docker::Docker, seal::Sealer, whatsapp::provider::Provider};
 use batch::Batches;
 
 /// Meta's documented limit of a webhook body.
@@ -22,22 +28,25 @@ pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// Meta gives up somewhat earlier; a slow client must not hold a connection for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-const WEBHOOK: &str = "/whatsapp/webhook";
-
 /// What the public routes need.
 #[derive(Clone)]
 pub struct Web {
     pub db: PgPool,
     pub batches: Batches,
     pub sealer: Arc<Sealer>,
+    /// Of Meta's app. Empty where there is no line of Meta's.
     pub app_secret: SecretString,
+    /// Of Kapso's webhook. Empty where there is no line of Kapso's.
+    pub kapso_secret: SecretString,
     pub verification_token: SecretString,
 }
 
 /// The public routes.
 pub fn public(web: Web) -> Router {
+    let [meta, kapso] = [Provider::Meta, Provider::Kapso].map(Provider::webhook_path);
     Router::new()
-        .route(WEBHOOK, get(webhook::verify).post(webhook::receive))
+        .route(meta, get(webhook::verify).post(webhook::receive))
+        .route(kapso, post(webhook::receive))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

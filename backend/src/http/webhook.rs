@@ -1,4 +1,4 @@
-//! `/whatsapp/webhook`: 200 means stored.
+//! `/whatsapp/webhook` and `/kapso/webhook`: 200 means stored.
 //!
 //! The signature is checked over the raw bytes before anything is parsed. Authentic rubbish is
 //! stored and answered 200, for any other answer means days of retries.
@@ -20,10 +20,11 @@ use subtle::ConstantTimeEq;
 use super::{Web, error::ApiError};
 use crate::{
     inbox::Sealed,
-    whatsapp::{meta, signature},
+    whatsapp::{provider::Provider, signature},
 };
 
-const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+/// What a single delivery of Kapso's is about; its body does not say.
+const KAPSO_EVENT: &str = "x-webhook-event";
 /// Meta's challenges have about ten digits; we echo nothing longer.
 const MAX_CHALLENGE_BYTES: usize = 200;
 
@@ -43,30 +44,47 @@ pub async fn verify(
     Query(asked): Query<Verification>,
 ) -> Result<String, ApiError> {
     let expected = web.verification_token.expose_secret().as_bytes();
-    let is_ours = bool::from(asked.token.as_bytes().ct_eq(expected));
+    // Without a line of Meta's there is no token, and nobody knows it.
+    let is_ours = !expected.is_empty() && bool::from(asked.token.as_bytes().ct_eq(expected));
     if asked.mode == "subscribe" && is_ours && asked.challenge.len() <= MAX_CHALLENGE_BYTES {
         return Ok(asked.challenge);
     }
     Err(ApiError::BadToken)
 }
 
-/// A body that Meta signed. A handler that forgets to check cannot be written.
-pub struct Signed(Bytes);
+/// A body that its provider signed. A handler that forgets to check cannot be written.
+pub struct Signed {
+    provider: Provider,
+    /// What Kapso says that happened.
+    event: Option<String>,
+    body: Bytes,
+}
 
 impl FromRequest<Web> for Signed {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, ApiError> {
-        let header = request.headers().get(SIGNATURE_HEADER);
-        let header = header
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let provider = Provider::at(request.uri().path()).unwrap_or(Provider::Meta);
+        let secret = match provider {
+            Provider::Meta => &web.app_secret,
+            Provider::Kapso => &web.kapso_secret,
+        };
+        let [claimed, event] = [provider.signature_header(), KAPSO_EVENT].map(|name| {
+            let value = request.headers().get(name);
+            let value = value.and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        });
         let body = Bytes::from_request(request, web)
             .await
             .map_err(unreadable)?;
-        let secret = web.app_secret.expose_secret().as_bytes();
-        if signature::verify(secret, header.as_deref(), &body) {
-            return Ok(Self(body));
+        // Without a secret it is empty, and proves nothing.
+        let secret = secret.expose_secret().as_bytes();
+        if signature::verify(provider, secret, claimed.as_deref(), &body) {
+            return Ok(Self {
+                provider,
+                event,
+                body,
+            });
         }
         metrics::counter!("clawkaka_webhook_forged_total").increment(1);
         Err(ApiError::BadSignature)
@@ -75,7 +93,8 @@ impl FromRequest<Web> for Signed {
 
 /// Measures every POST, whatever becomes of it.
 pub async fn timed(request: Request, next: Next) -> Response {
-    let is_webhook = request.method() == Method::POST && request.uri().path() == super::WEBHOOK;
+    let is_webhook =
+        request.method() == Method::POST && Provider::at(request.uri().path()).is_some();
     let begun = Instant::now();
     let response = next.run(request).await;
     if is_webhook {
@@ -97,9 +116,14 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
     }
 }
 
-pub async fn receive(State(web): State<Web>, Signed(body): Signed) -> Result<(), ApiError> {
-    let updates = meta::cut(&body).into_iter();
-    let sealed = updates.map(|update| Sealed::new(&web.sealer, update));
+pub async fn receive(State(web): State<Web>, signed: Signed) -> Result<(), ApiError> {
+    let Signed {
+        provider,
+        event,
+        body,
+    } = signed;
+    let updates = provider.cut(event.as_deref(), &body).into_iter();
+    let sealed = updates.map(|update| Sealed::new(&web.sealer, provider, update));
     let stored = web.batches.store(sealed.collect()).await;
     stored.context("store a webhook's updates")?;
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
     id::{InboxId, LineId, TenantId, TurnId},
     seal::{KEY_ID, Sealer},
     turn::Trigger,
-    whatsapp::meta::Update,
+    whatsapp::{provider::Provider, update::Update},
 };
 
 /// A row that nobody has looked at yet.
@@ -29,16 +29,19 @@ pub struct Unrouted {
 }
 
 /// An update that only the worker can read any more.
-pub struct Sealed(Update);
+pub struct Sealed {
+    provider: Provider,
+    update: Update,
+}
 
 impl Sealed {
-    pub fn new(sealer: &Sealer, mut update: Update) -> Self {
+    pub fn new(sealer: &Sealer, provider: Provider, mut update: Update) -> Self {
         update.body = sealer.seal(&update.body);
-        Self(update)
+        Self { provider, update }
     }
 
     pub fn bytes(&self) -> usize {
-        self.0.body.len()
+        self.update.body.len()
     }
 }
 
@@ -51,33 +54,31 @@ pub async fn accept(
 ) -> anyhow::Result<u64> {
     // The ids keep the order of arrival. The rows go in by their keys: two transactions that bring
     // the same ones wait for each other, and never crosswise.
-    let mut rows: Vec<_> = updates
-        .iter()
-        .map(|Sealed(update)| (InboxId::new().0, update))
-        .collect();
-    rows.sort_by_key(|(_, row)| (&row.phone_number_id, row.kind.as_str(), &row.provider_id));
-    let (ids, updates): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let mut rows: Vec<_> = updates.iter().map(|one| (InboxId::new().0, *one)).collect();
+    rows.sort_by_key(|(_, Sealed { provider, update })| {
+        let line = (provider.as_str(), &update.phone_number_id);
+        (line, update.kind.as_str(), &update.provider_id)
+    });
+    let (ids, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let column =
+        |of: fn(&Sealed) -> &str| -> Vec<_> { rows.iter().map(|row| of(row).to_owned()).collect() };
+    let providers = column(|row| row.provider.as_str());
+    let kinds = column(|row| row.update.kind.as_str());
+    let provider_ids = column(|row| &row.update.provider_id);
+    let updates = rows.iter().map(|row| &row.update);
     let numbers: Vec<_> = updates
-        .iter()
-        .map(|update| update.phone_number_id.clone())
+        .clone()
+        .map(|one| one.phone_number_id.clone())
         .collect();
-    let kinds: Vec<_> = updates
-        .iter()
-        .map(|update| update.kind.as_str().to_owned())
-        .collect();
-    let provider_ids: Vec<_> = updates
-        .iter()
-        .map(|update| update.provider_id.clone())
-        .collect();
-    let provider_ats: Vec<_> = updates.iter().map(|update| update.provider_at).collect();
-    let bodies: Vec<_> = updates.iter().map(|update| update.body.clone()).collect();
+    let provider_ats: Vec<_> = updates.clone().map(|one| one.provider_at).collect();
+    let bodies: Vec<_> = updates.map(|one| one.body.clone()).collect();
     // Only the name of the line is looked up here; whether it is ours is the worker's business.
     let inserted = sqlx::query!(
         "insert into inbox (id, line_id, kind, provider_id, provider_at, received_at, body, key_id, run_after)
          select u.id, line.id, u.kind, u.provider_id, u.provider_at, $7, u.body, $8, $7
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[])
-             as u (id, number, kind, provider_id, provider_at, body)
-         left join line on line.provider = 'meta' and line.phone_number_id = u.number
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[],
+                     $9::text[]) as u (id, number, kind, provider_id, provider_at, body, provider)
+         left join line on line.provider = u.provider and line.phone_number_id = u.number
          on conflict on constraint inbox_once do nothing",
         &ids,
         &numbers as &[Option<String>],
@@ -87,6 +88,7 @@ pub async fn accept(
         &bodies,
         now,
         KEY_ID,
+        &providers,
     )
     .execute(db)
     .await?;

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     http::batch::{Batches, batches},
     inbox::Sealed,
-    whatsapp::meta,
+    whatsapp::provider::Provider,
 };
 
 /// The way into the inbox, with the clock standing.
@@ -22,21 +22,23 @@ fn open(db: &PgPool) -> (Batches, tokio::task::JoinHandle<()>) {
 
 /// What a webhook with one message brings.
 fn brought(wamid: &str) -> Vec<Sealed> {
-    let updates = meta::cut(&webhook(&[text(wamid, "hello")])).into_iter();
+    let updates = Provider::Meta
+        .cut(None, &webhook(&[text(wamid, "hello")]))
+        .into_iter();
     updates
-        .map(|update| Sealed::new(&sealer(), update))
+        .map(|update| Sealed::new(&sealer(), Provider::Meta, update))
         .collect()
 }
 
 /// What Postgres takes from nobody: its key is too long for an index.
 fn indigestible() -> Vec<Sealed> {
-    let mut updates = meta::cut(&webhook(&[text("wamid.1", "hello")]));
+    let mut updates = Provider::Meta.cut(None, &webhook(&[text("wamid.1", "hello")]));
     // Of changing digits, or it would be compressed.
     let digits = (0..3_000_u64).map(|n| (n * n * 2_654_435_761 % 97_001).to_string());
     updates[0].provider_id = digits.collect();
     let updates = updates.into_iter();
     updates
-        .map(|update| Sealed::new(&sealer(), update))
+        .map(|update| Sealed::new(&sealer(), Provider::Meta, update))
         .collect()
 }
 

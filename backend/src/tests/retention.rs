@@ -11,7 +11,7 @@ use crate::{
     lease::Lease,
     lifecycle::Shutdown,
     sandbox,
-    whatsapp::meta,
+    whatsapp::provider::Provider,
     worker::sweep::Sweeping,
 };
 
@@ -64,10 +64,10 @@ impl Story {
 
     /// Meta posts a message; how many updates were new.
     pub async fn receives(&self, id: &str) -> u64 {
-        let updates = meta::cut(&webhook(&[text(id, "Hello")]));
+        let updates = Provider::Meta.cut(None, &webhook(&[text(id, "Hello")]));
         let sealed = updates
             .into_iter()
-            .map(|update| inbox::Sealed::new(&sealer(), update));
+            .map(|update| inbox::Sealed::new(&sealer(), Provider::Meta, update));
         let sealed: Vec<_> = sealed.collect();
         let all: Vec<_> = sealed.iter().collect();
         inbox::accept(&self.db, &all, self.clock.now())

@@ -83,8 +83,14 @@ pub struct Site {
 }
 
 impl Site {
-    #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
     pub async fn start(db: &PgPool) -> Self {
+        Self::with_secrets(db, [APP_SECRET, "kapso-secret", "verify-me"]).await
+    }
+
+    /// Meta's app's, Kapso's webhook's, and the word of the webhook's registration.
+    #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
+    pub async fn with_secrets(db: &PgPool, secrets: [&str; 3]) -> Self {
+        let [app_secret, kapso_secret, verification_token] = secrets.map(SecretString::from);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (batches, lanes) = batch::batches(db.clone(), Clock::manual(noon()), Arc::default());
         tokio::spawn(lanes.run());
@@ -92,8 +98,9 @@ impl Site {
             db: db.clone(),
             batches,
             sealer: sealer(),
-            app_secret: SecretString::from(APP_SECRET),
-            verification_token: SecretString::from("verify-me"),
+            app_secret,
+            kapso_secret,
+            verification_token,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/whatsapp/webhook", listener.local_addr().unwrap());
@@ -128,7 +135,11 @@ impl Site {
 }
 
 pub fn sign(body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()).unwrap();
+    sign_with(APP_SECRET, body)
+}
+
+pub fn sign_with(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }

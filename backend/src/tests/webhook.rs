@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::support::{NUMBER, Site, opener, seed_line, sign, text, webhook};
+use super::support::{NUMBER, Site, opener, seed_line, sign, sign_with, text, webhook};
 use crate::http::MAX_BODY_BYTES;
 
 struct Stored {
@@ -47,6 +47,17 @@ async fn meta_registers_the_webhook_only_with_our_word(db: PgPool) {
     assert_eq!(site.verify(&ask("guess")).await.0, 403);
     assert_eq!(site.verify(&ask("")).await.0, 403);
     assert_eq!(site.verify(&[]).await.0, 403);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn without_a_line_of_metas_there_is_no_word_that_lets_anybody_in(db: PgPool) {
+    let site = Site::with_secrets(&db, ["", "kapso-secret", ""]).await;
+    let asked = [("hub.mode", "subscribe"), ("hub.challenge", "1158201444")];
+    assert_eq!(site.verify(&asked).await.0, 403);
+    let body = webhook(&[text("wamid.1", "hello")]);
+    let of_no_secret = sign_with("", &body);
+    assert_eq!(site.post(body, Some(&of_no_secret)).await, 403);
+    assert!(stored(&db).await.is_empty());
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]

@@ -10,9 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::Url;
 
-use super::client::Config;
+use super::provider::{Api, Provider};
 
 /// Meta answers these in well under a second.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -21,7 +20,7 @@ const OBJECT: &str = "whatsapp_business_account";
 
 pub struct Account {
     http: reqwest::Client,
-    config: Config,
+    api: Api,
 }
 
 /// Why something could not be read.
@@ -56,13 +55,13 @@ pub struct Subscription {
 
 impl Account {
     /// `http` comes from `client::http_builder`.
-    pub fn new(http: reqwest::Client, config: Config) -> Self {
-        Self { http, config }
+    pub fn new(http: reqwest::Client, api: Api) -> Self {
+        Self { http, api }
     }
 
     /// Whether Graph answers at all, and what its clock says, to the second.
     pub async fn clock(&self) -> Result<Option<DateTime<Utc>>, Trouble> {
-        let request = self.http.get(self.config.base_url.clone());
+        let request = self.http.get(self.api.base_url.clone());
         let answer = request.timeout(TIMEOUT).send().await.map_err(unreachable)?;
         let date = answer.headers().get(reqwest::header::DATE);
         let date = date.and_then(|date| date.to_str().ok());
@@ -158,17 +157,12 @@ impl Account {
         query: &[(&str, &str)],
         token: &SecretString,
     ) -> Result<Value, Trouble> {
-        let mut url: Url = self.config.base_url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments
-                .pop_if_empty()
-                .push(&self.config.version)
-                .extend(path);
-        }
+        let unusable = || Trouble::Unreachable("its address takes no path".to_owned());
+        let mut url = self.api.url(path).ok_or_else(unusable)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = self.http.get(url).bearer_auth(token.expose_secret());
+        let request = self.api.authorize(self.http.get(url), token);
         let answer = request.timeout(TIMEOUT).send().await.map_err(unreachable)?;
         let status = answer.status();
         let body: Option<Value> = answer.json().await.ok();
@@ -178,6 +172,12 @@ impl Account {
         match (body, code) {
             (_, Some(code)) => Err(Trouble::Refused { code }),
             (Some(body), None) if status.is_success() => Ok(body),
+            // Kapso refuses by itself what Meta never gets to see.
+            _ if self.api.provider == Provider::Kapso && status.is_client_error() => {
+                Err(Trouble::Refused {
+                    code: status.as_u16().into(),
+                })
+            }
             _ => Err(Trouble::Unreachable(format!(
                 "what answers there is not WhatsApp (status {})",
                 status.as_u16()

@@ -1,4 +1,4 @@
-//! Sends to WhatsApp through Meta's Graph API.
+//! Sends to WhatsApp through Meta's Graph API, or Kapso's proxy of it.
 //!
 //! Called by `worker/send` alone. One call is one request: retries, order and rates are the
 //! outbox's. Promises that a failure says whether the message may have been sent, and that no error
@@ -10,12 +10,12 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::DateTime;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
-use url::Url;
 
 use super::event::Sender;
 use super::failure::{Class, SendError};
+use super::provider::Api;
 use crate::clock::Clock;
 
 /// Covers name, TCP and TLS. Under `REQUEST_TIMEOUT`, so that a dead network is told apart from a
@@ -32,18 +32,10 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// A longer `Retry-After` is not believed: the circuit breaker looks again by itself.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Where the Graph API is.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// `https://graph.facebook.com`, or a simulator.
-    pub base_url: Url,
-    /// `v24.0`.
-    pub version: String,
-}
-
 /// The business number a message goes out from.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
+    pub api: &'a Api,
     pub phone_number_id: &'a str,
     pub access_token: &'a SecretString,
 }
@@ -65,7 +57,6 @@ pub struct Accepted {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    config: Config,
 }
 
 /// How a client for `Client::new` is built, so that nothing below us doubles a POST.
@@ -87,8 +78,8 @@ pub fn http_builder() -> reqwest::ClientBuilder {
 
 impl Client {
     /// `http` comes from [`http_builder`].
-    pub fn new(http: reqwest::Client, config: Config) -> Self {
-        Self { http, config }
+    pub fn new(http: reqwest::Client) -> Self {
+        Self { http }
     }
 
     /// Sends one text of at most `split::MAX_TEXT_CHARS`. `callback` has at most 512 characters.
@@ -151,13 +142,10 @@ impl Client {
     }
 
     async fn post(&self, line: Line<'_>, body: &Value) -> Result<Value, SendError> {
-        let sent = self
-            .http
-            .post(self.messages_url(line.phone_number_id)?)
-            .bearer_auth(line.access_token.expose_secret())
-            .json(body)
-            .send()
-            .await;
+        let url = line.api.url(&[line.phone_number_id, "messages"]);
+        let url = url.ok_or(SendError::new(Class::BadRequest))?;
+        let request = line.api.authorize(self.http.post(url), line.access_token);
+        let sent = request.json(body).send().await;
         let response = sent.map_err(|error| SendError::new(class_of(&error)))?;
         compare_clocks(&response);
         let status = response.status();
@@ -173,17 +161,6 @@ impl Client {
             }),
             answer => Err(refusal(status.as_u16(), retry_after, answer.as_ref())),
         }
-    }
-
-    fn messages_url(&self, phone_number_id: &str) -> Result<Url, SendError> {
-        let mut url = self.config.base_url.clone();
-        let mut path = url
-            .path_segments_mut()
-            .map_err(|()| SendError::new(Class::BadRequest))?;
-        path.pop_if_empty()
-            .extend([&self.config.version, phone_number_id, "messages"]);
-        drop(path);
-        Ok(url)
     }
 }
 

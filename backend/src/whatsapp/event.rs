@@ -12,8 +12,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 pub use super::content::{Around, Content};
-use super::meta::moment;
 use super::raw::Object;
+use super::update::moment;
 use super::{content, rekey, short_id};
 
 /// Longer names are cut: WhatsApp's own limit is 25, a business's 256.
@@ -133,7 +133,7 @@ impl Delivery {
     }
 }
 
-/// `kind` and `body` as `meta::cut` made them.
+/// `kind` and `body` as the provider's `cut` made them.
 pub fn parse(kind: &str, body: &[u8]) -> InboundEvent {
     read(kind, body).unwrap_or(InboundEvent::Unknown)
 }

@@ -100,6 +100,8 @@ impl Class {
         match status {
             401 => Self::TokenRejected,
             429 => Self::Throttled,
+            // Kapso: another message of this conversation is under way.
+            409 => Self::Transient,
             // A gateway gave up waiting for us or for Meta.
             408 | 500..=599 => Self::Unclear,
             // A redirect is never followed: it would carry the text and token somewhere else.

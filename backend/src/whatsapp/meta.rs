@@ -8,129 +8,63 @@
 //! One body holds up to 1,000 updates in any mix of entries and changes (Meta docs: webhooks,
 //! overview).
 
-use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::raw::{Object, items};
+use super::update::{Cuts, Kind, MAX_UPDATES, Update, moment, usable};
 
-/// Meta's own limit for one body. Beyond it the whole body is kept once more, as one `Unknown`.
-pub const MAX_UPDATES: usize = 1_000;
 /// What an update takes along of its envelope: enough for a contact or the metadata, and too little
 /// for one huge slice to be copied a thousand times.
 const MAX_SLICE_BYTES: usize = 4 * 1024;
-/// A `wamid` has about 130 bytes; an index row in Postgres takes some 2,700.
-const MAX_ID_BYTES: usize = 512;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Message,
-    Status,
-    /// About a person and not from one: a changed number or user id.
-    System,
-    Unknown,
-}
-
-impl Kind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::Status => "status",
-            Self::System => "system",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// One thing that happened. No `Debug`: the body is a person's message.
-pub struct Update {
-    pub kind: Kind,
-    pub phone_number_id: Option<String>,
-    /// Unique per line and kind, the same whenever Meta sends the same update again.
-    pub provider_id: String,
-    pub provider_at: Option<DateTime<Utc>>,
-    /// `{"field", "metadata", "contacts", "message" | "status"}` made of the bytes that came, each
-    /// member only if it came; of the contacts only the one this update is about. An `Unknown` is
-    /// what could not be cut, as it came, and need not be JSON.
-    pub body: Vec<u8>,
-}
 
 pub fn cut(body: &[u8]) -> Vec<Update> {
-    let mut cuts = Cuts {
-        updates: Vec::new(),
-        found: 0,
-    };
+    let mut cuts = Cuts::default();
     if let Some(top) = Object::parse(body) {
         for list in top.all("entry") {
-            cuts.each(list, Cuts::entry);
+            each(&mut cuts, list, entry);
         }
     }
-    if cuts.found == 0 {
-        return vec![unknown(body, None)];
-    }
-    if cuts.found > MAX_UPDATES {
-        tracing::warn!(
-            found = cuts.found,
-            cut = MAX_UPDATES,
-            "webhook holds too many updates"
-        );
-        cuts.updates.push(unknown(body, None));
-    }
-    cuts.updates
+    cuts.finish(body)
 }
 
-struct Cuts {
-    updates: Vec<Update>,
-    /// Counts on when `updates` is full.
-    found: usize,
+fn each(cuts: &mut Cuts, list: &RawValue, one: fn(&mut Cuts, &RawValue)) {
+    match items(list) {
+        Some(items) => items.into_iter().for_each(|item| one(cuts, item)),
+        None => cuts.push(|| Update::unknown(list.get().as_bytes(), None)),
+    }
 }
 
-impl Cuts {
-    fn push(&mut self, update: impl FnOnce() -> Update) {
-        self.found += 1;
-        if self.found <= MAX_UPDATES {
-            self.updates.push(update());
+fn entry(cuts: &mut Cuts, raw: &RawValue) {
+    let before = cuts.found;
+    if let Some(entry) = Object::read(raw) {
+        for list in entry.all("changes") {
+            each(cuts, list, change);
         }
     }
-
-    fn each(&mut self, list: &RawValue, one: fn(&mut Self, &RawValue)) {
-        match items(list) {
-            Some(items) => items.into_iter().for_each(|item| one(self, item)),
-            None => self.push(|| unknown(list.get().as_bytes(), None)),
-        }
+    if cuts.found == before {
+        cuts.push(|| Update::unknown(raw.get().as_bytes(), None));
     }
+}
 
-    fn entry(&mut self, raw: &RawValue) {
-        let before = self.found;
-        if let Some(entry) = Object::read(raw) {
-            for list in entry.all("changes") {
-                self.each(list, Self::change);
+fn change(cuts: &mut Cuts, raw: &RawValue) {
+    let before = cuts.found;
+    let change = Object::read(raw);
+    let value = change.as_ref().and_then(|change| change.object("value"));
+    let envelope = Envelope::read(change.as_ref(), value.as_ref());
+    let unknown = |raw: &RawValue| Update::unknown(raw.get().as_bytes(), envelope.line());
+    // `user_id_update` is a field of its own since 2026 and says what a `system` message says.
+    for name in ["messages", "statuses", "user_id_update"] {
+        for list in value.iter().flat_map(|value| value.all(name)) {
+            match items(list) {
+                Some(items) => items
+                    .into_iter()
+                    .for_each(|item| cuts.push(|| envelope.update(name, item))),
+                None => cuts.push(|| unknown(list)),
             }
         }
-        if self.found == before {
-            self.push(|| unknown(raw.get().as_bytes(), None));
-        }
     }
-
-    fn change(&mut self, raw: &RawValue) {
-        let before = self.found;
-        let change = Object::read(raw);
-        let value = change.as_ref().and_then(|change| change.object("value"));
-        let envelope = Envelope::read(change.as_ref(), value.as_ref());
-        // `user_id_update` is a field of its own since 2026 and says what a `system` message says.
-        for name in ["messages", "statuses", "user_id_update"] {
-            for list in value.iter().flat_map(|value| value.all(name)) {
-                match items(list) {
-                    Some(items) => items
-                        .into_iter()
-                        .for_each(|item| self.push(|| envelope.update(name, item))),
-                    None => self.push(|| unknown(list.get().as_bytes(), envelope.line())),
-                }
-            }
-        }
-        if self.found == before {
-            self.push(|| unknown(raw.get().as_bytes(), envelope.line()));
-        }
+    if cuts.found == before {
+        cuts.push(|| unknown(raw));
     }
 }
 
@@ -195,10 +129,7 @@ impl<'a> Envelope<'a> {
                 .map(|(id, state)| format!("{id}:{state}")),
             _ => text("id").filter(|id| !id.is_empty()),
         };
-        let provider_id = match id {
-            Some(id) if self.phone_number_id.is_some() && usable(&id) => id,
-            _ => hash(&body),
-        };
+        let provider_id = Update::key(id, self.phone_number_id.as_ref(), &body);
         let provider_at = item
             .and_then(|item| item.integer("timestamp"))
             .and_then(moment);
@@ -273,29 +204,4 @@ impl<'a> Contact<'a> {
             phone: text("wa_id"),
         }
     }
-}
-
-fn unknown(raw: &[u8], phone_number_id: Option<String>) -> Update {
-    Update {
-        kind: Kind::Unknown,
-        phone_number_id,
-        provider_id: hash(raw),
-        provider_at: None,
-        body: raw.to_vec(),
-    }
-}
-
-/// Postgres cannot store a NUL in text, nor index what is endless.
-fn usable(id: &str) -> bool {
-    !id.is_empty() && !id.contains('\0') && id.len() <= MAX_ID_BYTES
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-/// Unix seconds between 2001 and 2100; anything else (milliseconds, say) is no time at all.
-pub(super) fn moment(seconds: i64) -> Option<DateTime<Utc>> {
-    let plausible = (1_000_000_000..4_102_444_800).contains(&seconds);
-    DateTime::from_timestamp(seconds, 0).filter(|_| plausible)
 }

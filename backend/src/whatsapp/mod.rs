@@ -1,7 +1,7 @@
 //! WhatsApp as we see it: what arrives, what we may send, and how it looks on a phone.
 //!
-//! In, by the `web` role: `signature` proves a body, `meta` cuts it into updates without
-//! understanding them. Later, by the worker: `event` says what an update means, `content` what a
+//! In, by the `web` role: `signature` proves a body, `meta` or `kapso` cuts it into updates without
+//! understanding them (`provider`, `update`). Later, by the worker: `event` says what an update means, `content` what a
 //! message says, `rekey` who is now known by another address; `told` is how an assistant reads it.
 //! Out, by the worker: `format` turns an agent's Markdown into WhatsApp's marks, `split` cuts it to
 //! size, `client` sends it, `failure` says what to do when that went wrong.
@@ -9,8 +9,7 @@
 //! `raw` reads strange JSON for the first two.
 //!
 //! Everything here is pure but `client` and `account`. Nothing here knows tenants, tables or policy, and nothing
-//! prints a text, a name or a phone number. A second provider (Kapso) gets a file beside `meta`;
-//! what it cuts has the same shape.
+//! prints a text, a name or a phone number.
 
 pub mod account;
 pub mod client;
@@ -18,7 +17,9 @@ pub mod content;
 pub mod event;
 pub mod failure;
 pub mod format;
-pub mod meta;
+mod kapso;
+mod meta;
+pub mod provider;
 mod raw;
 mod rekey;
 pub mod signature;
@@ -26,6 +27,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 pub mod told;
+pub mod update;
 
 /// The part of a message id that may be logged and still finds it: its random end.
 ///

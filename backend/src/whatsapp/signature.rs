@@ -1,4 +1,4 @@
-//! Is this webhook from Meta? Proves a body before anybody looks at it.
+//! Is this webhook from Meta, or from Kapso? Proves a body before anybody looks at it.
 //!
 //! Called by `http/webhook` with the raw bytes as they came. Meta signs its own JSON text, with
 //! `\u00e4` for an ä, so a body that was parsed and written again no longer matches.
@@ -7,15 +7,23 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::provider::Provider;
+
 const PREFIX: &str = "sha256=";
 
-/// Checks `X-Hub-Signature-256`: `sha256=` and 64 lowercase hex digits, nothing else.
+/// Checks Meta's `X-Hub-Signature-256`: `sha256=` and 64 lowercase hex digits, nothing else; and
+/// Kapso's `X-Webhook-Signature`, in which the prefix may be missing.
 ///
 /// Uppercase is refused although it decodes to the same bytes: Meta never sends it, and one
 /// spelling per signature leaves less to reason about. An empty secret verifies nothing, because
 /// everybody knows that key.
-pub fn verify(secret: &[u8], header: Option<&str>, body: &[u8]) -> bool {
-    let Some(digits) = header.and_then(|header| header.strip_prefix(PREFIX)) else {
+pub fn verify(provider: Provider, secret: &[u8], header: Option<&str>, body: &[u8]) -> bool {
+    let digits = match (provider, header) {
+        (_, None) => None,
+        (Provider::Meta, Some(header)) => header.strip_prefix(PREFIX),
+        (Provider::Kapso, Some(header)) => Some(header.strip_prefix(PREFIX).unwrap_or(header)),
+    };
+    let Some(digits) = digits else {
         return false;
     };
     let lowercase = digits
@@ -32,12 +40,26 @@ pub fn verify(secret: &[u8], header: Option<&str>, body: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::verify;
+    use super::{Provider, verify as verify_of};
 
     // RFC 4231, test case 2.
     const KEY: &[u8] = b"Jefe";
     const BODY: &[u8] = b"what do ya want for nothing?";
     const HEX: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+
+    fn verify(secret: &[u8], header: Option<&str>, body: &[u8]) -> bool {
+        verify_of(Provider::Meta, secret, header, body)
+    }
+
+    #[test]
+    fn kapso_may_leave_the_prefix_out_and_nothing_else() {
+        let kapso = |header: &str| verify_of(Provider::Kapso, KEY, Some(header), BODY);
+        assert!(kapso(HEX) && kapso(&format!("sha256={HEX}")));
+        assert!(!kapso("") && !kapso("sha256=") && !kapso(&HEX[..62]));
+        assert!(!kapso(&HEX.to_uppercase()) && !kapso(&format!("sha1={HEX}")));
+        assert!(!verify_of(Provider::Kapso, KEY, None, BODY));
+        assert!(!verify_of(Provider::Kapso, b"", Some(HEX), BODY));
+    }
 
     fn refused(header: &str) -> bool {
         !verify(KEY, Some(header), BODY)

@@ -49,20 +49,8 @@ pub async fn start(
     let wakes = Wakes::default();
     let opener = Arc::new(Opener::new(&master));
     let sealer = Arc::new(Sealer::new(master.sealing_key()));
-    let whatsapp = &config.whatsapp;
-    let whatsapp_config = client::Config {
-        base_url: whatsapp.api_base_url.clone(),
-        version: whatsapp.api_version.clone(),
-    };
-    let client = Client::new(client::http_builder().build()?, whatsapp_config.clone());
-    let id = line::seed(db, "meta", &whatsapp.phone_number_id).await?;
-    // A restart is how an operator says that a refused token has been replaced.
-    line::unblock(db, id).await?;
-    let lines = Lines::of([Line {
-        id,
-        phone_number_id: whatsapp.phone_number_id.clone(),
-        access_token: whatsapp.access_token.clone(),
-    }]);
+    let client = Client::new(client::http_builder().build()?);
+    let lines = lines(config, db).await?;
 
     let routing = Routing {
         db: db.clone(),
@@ -94,7 +82,7 @@ pub async fn start(
     };
     shutdown.run_forever("sweep", sweeping.run(shutdown.clone()));
     let expiry = super::token::Expiry {
-        account: Account::new(client::http_builder().build()?, whatsapp_config),
+        account: Account::new(client::http_builder().build()?, config.whatsapp.api.clone()),
         lines: lines.clone(),
         lease: lease.clone(),
     };
@@ -168,6 +156,23 @@ pub async fn start(
     let collect = listen::run(exchange.clone(), shutdown.clone());
     shutdown.run_forever("collect", collect);
     let delivery = Delivery::new(exchange);
+
+    /// Those of the environment, with what they send with.
+    async fn lines(config: &Config, db: &PgPool) -> anyhow::Result<Lines> {
+        let mut lines = Vec::new();
+        for (api, number, token) in config.lines() {
+            let id = line::seed(db, api.provider, number).await?;
+            // A restart is how an operator says that a refused token has been replaced.
+            line::unblock(db, id).await?;
+            lines.push(Line {
+                id,
+                api: api.clone(),
+                phone_number_id: number.to_owned(),
+                access_token: token.clone(),
+            });
+        }
+        Ok(Lines::of(lines))
+    }
 
     let (inbox, turns) = (wakes.inbox.clone(), wakes.turns.clone());
     let (routing, delivery) = (Arc::new(routing), Arc::new(delivery));

@@ -11,8 +11,11 @@ use chrono::{DateTime, Utc};
 use crate::{
     lease::Lease,
     lifecycle::Shutdown,
-    line::Lines,
-    whatsapp::account::{Account, Token, Trouble},
+    line::{Line, Lines},
+    whatsapp::{
+        account::{Account, Token, Trouble},
+        provider::Provider,
+    },
 };
 
 /// A token ends on a day that is known weeks ahead.
@@ -46,7 +49,9 @@ impl Expiry {
     async fn ask_for_all(&self) -> Duration {
         let mut pause = EVERY;
         for id in self.lines.ids() {
-            let Some(line) = self.lines.get(id) else {
+            // A key of Kapso's has no end that could be asked for.
+            let of_meta = |line: &&Line| line.api.provider == Provider::Meta;
+            let Some(line) = self.lines.get(id).filter(of_meta) else {
                 continue;
             };
             match self.account.token(&line.access_token).await {

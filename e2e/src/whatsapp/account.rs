@@ -16,7 +16,7 @@ use axum::{
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::{Inner, error::GraphError};
+use super::{Inner, error::GraphError, graph::token};
 
 const BUSINESS: [&str; 2] = [
     "whatsapp_business_management",
@@ -53,15 +53,8 @@ impl Default for Account {
 
 type Answer = Result<Json<Value>, GraphError>;
 
-fn bearer(headers: &HeaderMap) -> &str {
-    let sent = headers.get(header::AUTHORIZATION);
-    let sent = sent.and_then(|value| value.to_str().ok());
-    sent.and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default()
-}
-
 fn check(sim: &Inner, headers: &HeaderMap) -> Result<Account, GraphError> {
-    if bearer(headers) != sim.settings.access_token {
+    if token(sim, headers) != sim.settings.access_token {
         return Err(GraphError::of(190));
     }
     Ok(sim.state.borrow().account.clone())
@@ -155,7 +148,7 @@ pub(super) async fn subscriptions(
 ) -> Answer {
     let account = sim.state.borrow().account.clone();
     let own = format!("{}|{}", account.app_id, sim.settings.app_secret);
-    if id != account.app_id || bearer(&headers) != own {
+    if id != account.app_id || token(&sim, &headers) != own {
         return Err(GraphError::of(190));
     }
     let webhook = |fields: Vec<String>| {

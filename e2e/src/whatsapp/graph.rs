@@ -16,9 +16,10 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    Inner,
+    Inner, Through,
     error::GraphError,
     fault::{Fault, On, Receipt},
+    kapso,
     person::{digits, is_user_id},
     receipt::{self, Sent},
     request::{self, Request},
@@ -60,10 +61,7 @@ fn check(
     phone_number_id: &str,
     headers: &HeaderMap,
 ) -> Result<(), GraphError> {
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    if sent.and_then(|value| value.strip_prefix("Bearer ")) != Some(&sim.settings.access_token) {
+    if token(sim, headers) != sim.settings.access_token {
         return Err(GraphError::of(190));
     }
     let numbers = version
@@ -85,6 +83,18 @@ fn check(
     } else {
         Err(GraphError::parameter("The body must be JSON."))
     }
+}
+
+/// What a caller shows that it is allowed to.
+pub(super) fn token<'a>(sim: &Inner, headers: &'a HeaderMap) -> &'a str {
+    let sent = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let token = match sim.settings.through {
+        Through::Meta => {
+            sent(header::AUTHORIZATION.as_str()).and_then(|sent| sent.strip_prefix("Bearer "))
+        }
+        Through::Kapso => sent(kapso::KEY_HEADER),
+    };
+    token.unwrap_or_default()
 }
 
 fn is_number(text: &str) -> bool {

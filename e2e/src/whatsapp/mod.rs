@@ -10,10 +10,12 @@ mod account;
 mod error;
 mod fault;
 mod graph;
+mod kapso;
 mod person;
 mod phone;
 mod receipt;
 mod request;
+mod settings;
 mod state;
 mod webhook;
 
@@ -32,6 +34,7 @@ pub use fault::{Fault, FaultRule, On, PairRate, Receipt, ReceiptRule};
 pub use person::Person;
 pub use phone::Phone;
 pub use request::MAX_TEXT;
+pub use settings::{Settings, Through};
 pub use state::{Attempt, Bubble, Call, CallKind, Delivery, End, Side, State, Ticks, Typing};
 pub use webhook::{Message, SIGNATURE_HEADER, escaped, signature};
 
@@ -39,41 +42,6 @@ use crate::{Gates, http_client, http_client_trusting, server::Server};
 
 /// Larger than any request Graph would take.
 const MAX_REQUEST: usize = 4 << 20;
-
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// 0 takes a free one.
-    pub port: u16,
-    pub webhook_url: String,
-    pub app_secret: String,
-    pub access_token: String,
-    pub phone_number_id: String,
-    pub display_phone_number: String,
-    pub business_account_id: String,
-    /// How long a webhook may take before the attempt counts as failed.
-    pub webhook_timeout: Duration,
-    /// How long a webhook that is not answered with 200 is posted again.
-    pub retry_for: Duration,
-    /// How long "typing…" shows without a message.
-    pub typing_lasts: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            webhook_url: "http://127.0.0.1:3001/whatsapp/webhook".to_owned(),
-            app_secret: "simulated-app-secret".to_owned(),
-            access_token: "simulated-access-token".to_owned(),
-            phone_number_id: "106540352242922".to_owned(),
-            display_phone_number: "15550783881".to_owned(),
-            business_account_id: "102290129340398".to_owned(),
-            webhook_timeout: Duration::from_secs(10),
-            retry_for: Duration::from_secs(300),
-            typing_lasts: Duration::from_secs(25),
-        }
-    }
-}
 
 /// A running simulator. Clones are the same one.
 #[derive(Clone)]
@@ -147,6 +115,10 @@ impl Whatsapp {
             .layer(middleware::from_fn_with_state(inner.clone(), account::date))
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(inner.clone());
+        let router = match inner.settings.through {
+            Through::Meta => router,
+            Through::Kapso => Router::new().nest(kapso::PROXY, router),
+        };
         let server = Arc::new(Server::start(port, router, stop).await?);
         Ok(Self { inner, server })
     }

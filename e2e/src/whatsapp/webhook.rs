@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::{Inner, Settings, person::Person, state::Attempt, state::Ticks};
+use super::{
+    Inner, Settings, Through, kapso,
+    person::Person,
+    state::{Attempt, Ticks},
+};
 
 pub const SIGNATURE_HEADER: &str = "X-Hub-Signature-256";
 
@@ -58,7 +62,7 @@ impl Message {
         }
     }
 
-    fn on_the_wire(&self) -> Value {
+    pub(super) fn on_the_wire(&self) -> Value {
         let mut message = json!({
             "id": self.wamid,
             "timestamp": self.sent_at.to_string(),
@@ -82,6 +86,9 @@ impl Message {
 
 /// One body with these messages.
 pub(crate) fn messages_body(settings: &Settings, messages: &[Message]) -> Vec<u8> {
+    if settings.through == Through::Kapso {
+        return kapso::messages_body(settings, messages);
+    }
     // A system message tells of a change of identity and comes without contacts.
     let writers = messages.iter().filter(|message| message.kind != "system");
     let mut contacts: Vec<Value> = Vec::new();
@@ -132,6 +139,9 @@ pub(crate) fn status_body(
             "type": "free_customer_service", "category": "service",
         });
     }
+    if settings.through == Through::Kapso {
+        return kapso::status_body(settings, person, wamid, update);
+    }
     let mut value = json!({"statuses": [update]});
     if status != Ticks::Failed {
         value["contacts"] = json!([contact(person)]);
@@ -144,6 +154,9 @@ pub(crate) fn messages_in(body: &[u8]) -> Vec<(Person, String, String)> {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         return Vec::new();
     };
+    if body.get("entry").is_none() {
+        return kapso::messages_in(&body);
+    }
     let entries = list(&body["entry"]);
     let changes = entries.flat_map(|entry| list(&entry["changes"]));
     let values = changes.map(|change| &change["value"]);
@@ -172,11 +185,11 @@ pub(crate) fn messages_in(body: &[u8]) -> Vec<(Person, String, String)> {
         .collect()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     value
         .as_str()
         .filter(|text| !text.is_empty())
@@ -265,8 +278,18 @@ pub(crate) async fn post(
         .post(url)
         .header("Content-Type", "application/json")
         .header("User-Agent", "facebookexternalua");
-    if let Some(signature) = signature {
-        request = request.header(SIGNATURE_HEADER, signature);
+    match (signature, sim.settings.through) {
+        (Some(signature), Through::Meta) => {
+            request = request.header(SIGNATURE_HEADER, signature);
+        }
+        (Some(signature), Through::Kapso) => {
+            let digits = signature.trim_start_matches("sha256=");
+            request = request.header(kapso::SIGNATURE_HEADER, digits);
+        }
+        (None, _) => {}
+    }
+    if sim.settings.through == Through::Kapso {
+        request = request.header(kapso::EVENT_HEADER, kapso::event_of(body));
     }
     let (at, started) = (Utc::now(), Instant::now());
     let status = match request.body(body.to_vec()).send().await {

@@ -47,6 +47,7 @@ const ALLOWED: [Allowed; 6] = [
             "backup-key",
             "backup-session",
             "database-url",
+            "kapso-key",
             "master-key",
         ],
         holds: &["access-token", "database-password", "master-key"],
@@ -85,6 +86,7 @@ const fn web(service: &'static str) -> Allowed {
         files: &[
             "app-secret",
             "database-url",
+            "kapso-secret",
             "sealing-key",
             "verification-token",
         ],

@@ -17,6 +17,7 @@ use crate::{
     whatsapp::{
         account::{Account, Token, Trouble},
         client,
+        provider::Provider,
     },
 };
 
@@ -24,6 +25,7 @@ pub struct Facts {
     pub config: Config,
     pub limits: Limits,
     pub account: Account,
+    pub kapso: Account,
     /// For our own ports: nothing may come between.
     pub local: reqwest::Client,
     /// For the model: as the broker calls it.
@@ -44,14 +46,10 @@ pub struct Heard {
 
 impl Facts {
     pub fn new(config: Config, limits: Limits) -> anyhow::Result<Self> {
-        let whatsapp = &config.whatsapp;
-        let graph = client::Config {
-            base_url: whatsapp.api_base_url.clone(),
-            version: whatsapp.api_version.clone(),
-        };
         let outside = client::http_builder().build()?;
         Ok(Self {
-            account: Account::new(outside.clone(), graph),
+            account: Account::new(outside.clone(), config.whatsapp.api.clone()),
+            kapso: Account::new(outside.clone(), config.kapso.api.clone()),
             local: client::http_builder().no_proxy().build()?,
             outside,
             config,
@@ -116,11 +114,16 @@ impl Facts {
             .ok_or_else(|| skip("Docker does not say anything of itself."))
     }
 
+    /// Of Meta's API or, without a line there, Kapso's.
     pub async fn try_graph(&self) -> Result<&Heard, &Trouble> {
         let ask = async || {
             let clock = crate::clock::Clock::System;
             let asked = clock.now();
-            let said = self.account.clock().await?;
+            let account = match self.config.has_line(Provider::Meta) {
+                true => &self.account,
+                false => &self.kapso,
+            };
+            let said = account.clock().await?;
             Ok(Heard {
                 asked,
                 said,

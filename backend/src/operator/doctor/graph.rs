@@ -19,7 +19,7 @@ const NEW_TOKEN: &str = "Make a system user's token in Meta's dashboard, put it 
 const FIELD: &str = "messages";
 
 pub async fn graph(facts: &Facts) -> Result<Found, Found> {
-    let url = &facts.config.whatsapp.api_base_url;
+    let url = &facts.config.whatsapp.api.base_url;
     Ok(match facts.try_graph().await {
         Ok(_) => ok("WhatsApp's API answers."),
         Err(trouble) => fail(
@@ -132,7 +132,7 @@ pub async fn subscription(facts: &Facts) -> Result<Found, Found> {
             ),
             format!(
                 "curl -X POST -H \"Authorization: Bearer $WHATSAPP_ACCESS_TOKEN\" {}{}/{account}/subscribed_apps",
-                facts.config.whatsapp.api_base_url, facts.config.whatsapp.api_version
+                facts.config.whatsapp.api.base_url, facts.config.whatsapp.api.version
             ),
         ));
     }

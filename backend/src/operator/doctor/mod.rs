@@ -12,6 +12,7 @@ mod docker;
 mod facts;
 mod finding;
 mod graph;
+mod kapso;
 mod machine;
 mod model;
 mod tables;
@@ -31,7 +32,10 @@ use super::{
     answer::{Answer, Refusal, table},
     settings::{Settings, WHERE_FROM},
 };
-use crate::config::{BadSettings, Config};
+use crate::{
+    config::{BadSettings, Config},
+    whatsapp::provider::Provider,
+};
 use facts::Facts;
 use finding::{Check, Finding, Verdict, check, check_within, fail, ok};
 
@@ -145,11 +149,6 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("disks-full", disks::full(facts)),
             check("inodes", machine::inodes(facts)),
             check("memory", machine::memory(facts)),
-            check("graph", graph::graph(facts)),
-            check("token", graph::token(facts)),
-            check("token-expiry", graph::token_expiry(facts)),
-            check("number", graph::number(facts)),
-            check("webhook-subscription", graph::subscription(facts)),
             check("keys", tables::keys(facts)),
             check_within(STORE_WITHIN, "backup-store", backup::store(facts)),
             check("backup-age", backup::age(facts)),
@@ -161,15 +160,14 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("sandboxes", work::sandboxes(facts)),
         ]);
     }
-    if roles.worker && roles.web {
-        checks.push(check("app-secret", graph::app_secret(facts)));
-    }
     if roles.web {
-        checks.extend([
-            check("web", web::web(facts)),
-            check("webhook-verification", web::verification(facts)),
-            check("webhook-signature", web::signature(facts)),
-        ]);
+        checks.push(check("web", web::web(facts)));
+    }
+    if facts.config.has_line(Provider::Meta) {
+        checks.extend(of_meta(facts));
+    }
+    if facts.config.has_line(Provider::Kapso) {
+        checks.extend(of_kapso(facts));
     }
     if roles.broker {
         checks.extend([
@@ -179,6 +177,43 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
     }
     checks.retain(|check| only.is_empty() || only.iter().any(|code| code == check.code));
     join_all(checks.into_iter().map(|check| check.look)).await
+}
+
+fn of_meta(facts: &Facts) -> Vec<Check<'_>> {
+    let roles = facts.config.roles;
+    let mut checks = Vec::new();
+    if roles.worker {
+        checks.extend([
+            check("graph", graph::graph(facts)),
+            check("token", graph::token(facts)),
+            check("token-expiry", graph::token_expiry(facts)),
+            check("number", graph::number(facts)),
+            check("webhook-subscription", graph::subscription(facts)),
+        ]);
+    }
+    if roles.worker && roles.web {
+        checks.push(check("app-secret", graph::app_secret(facts)));
+    }
+    if roles.web {
+        checks.extend([
+            check("webhook-verification", web::verification(facts)),
+            check("webhook-signature", web::signature(facts, Provider::Meta)),
+        ]);
+    }
+    checks
+}
+
+fn of_kapso(facts: &Facts) -> Vec<Check<'_>> {
+    let roles = facts.config.roles;
+    let mut checks = Vec::new();
+    if roles.worker {
+        checks.push(check("kapso", kapso::number(facts)));
+    }
+    if roles.web {
+        let signature = web::signature(facts, Provider::Kapso);
+        checks.push(check("kapso-signature", signature));
+    }
+    checks
 }
 
 fn report(findings: &[Finding]) -> Answer {

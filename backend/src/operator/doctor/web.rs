@@ -11,7 +11,7 @@ use super::{
     facts::Facts,
     finding::{Found, fail, ok, skip},
 };
-use crate::app;
+use crate::{app, whatsapp::provider::Provider};
 
 /// A webhook about nothing. Always the same, so that it is stored once however often this runs.
 const NOTHING: &str = r#"{"object":"whatsapp_business_account","entry":[]}"#;
@@ -53,7 +53,7 @@ pub async fn web(facts: &Facts) -> Result<Found, Found> {
 pub async fn verification(facts: &Facts) -> Result<Found, Found> {
     is_up(facts).await?;
     let token = facts.config.whatsapp.verification_token.expose_secret();
-    let mut address = url::Url::parse(&url(facts, "/whatsapp/webhook"))
+    let mut address = url::Url::parse(&url(facts, Provider::Meta.webhook_path()))
         .map_err(|error| skip(format!("The address is none: {error}.")))?;
     address
         .query_pairs_mut()
@@ -75,20 +75,25 @@ pub async fn verification(facts: &Facts) -> Result<Found, Found> {
     })
 }
 
-pub async fn signature(facts: &Facts) -> Result<Found, Found> {
+pub async fn signature(facts: &Facts, provider: Provider) -> Result<Found, Found> {
     is_up(facts).await?;
-    let secret = facts.config.whatsapp.app_secret.expose_secret();
-    let right = post(facts, &sign(secret)).await?;
-    let forged = post(facts, &sign(&format!("{secret}, but not quite"))).await?;
+    let config = &facts.config;
+    let (setting, secret) = match provider {
+        Provider::Meta => ("WHATSAPP_APP_SECRET", &config.whatsapp.app_secret),
+        Provider::Kapso => ("KAPSO_WEBHOOK_SECRET", &config.kapso.webhook_secret),
+    };
+    let secret = secret.expose_secret();
+    let right = post(facts, provider, &sign(secret)).await?;
+    let forged = post(facts, provider, &sign(&format!("{secret}, but not quite"))).await?;
     Ok(match (right, forged) {
         (200, 403) => ok("web takes what is signed and refuses what is forged."),
         (403, _) => fail(
-            "web refuses what is signed with the app secret of these settings.",
-            "web runs with another WHATSAPP_APP_SECRET: restart it.",
+            "web refuses what is signed with the secret of these settings.",
+            format!("web runs with another {setting}: restart it."),
         ),
         (right, 403) => fail(
             format!("web answers a signed webhook with {right}."),
-            "Look in its log; Meta posts everything again until it is answered with 200.",
+            "Look in its log; what is not answered with 200 is posted again.",
         ),
         (_, forged) => fail(
             format!("web answers a forged webhook with {forged}."),
@@ -97,10 +102,10 @@ pub async fn signature(facts: &Facts) -> Result<Found, Found> {
     })
 }
 
-async fn post(facts: &Facts, signature: &str) -> Result<u16, Found> {
-    let request = facts.local.post(url(facts, "/whatsapp/webhook"));
+async fn post(facts: &Facts, provider: Provider, signature: &str) -> Result<u16, Found> {
+    let request = facts.local.post(url(facts, provider.webhook_path()));
     let request = request
-        .header("x-hub-signature-256", signature)
+        .header(provider.signature_header(), signature)
         .body(NOTHING);
     let answer = request.send().await;
     let answer = answer.map_err(|_| skip("web does not answer."))?;

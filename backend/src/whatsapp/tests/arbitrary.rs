@@ -7,12 +7,20 @@ use serde_json::{Value, json};
 use super::event::events;
 use super::meta::{MIXED, STATUSES, TEXT, body_of};
 use crate::whatsapp::event::{InboundEvent, parse};
-use crate::whatsapp::meta::cut;
+use crate::whatsapp::provider::Provider;
 use crate::whatsapp::signature::verify;
 
 fn understand(body: &[u8]) -> usize {
-    let updates = cut(body);
-    for update in &updates {
+    let of_kapso = |event| Provider::Kapso.cut(event, body);
+    let updates = Provider::Meta.cut(None, body);
+    let received = of_kapso(Some("whatsapp.message.received"));
+    let read = of_kapso(Some("whatsapp.message.read"));
+    for update in updates
+        .iter()
+        .chain(&of_kapso(None))
+        .chain(&received)
+        .chain(&read)
+    {
         for kind in ["message", "status", "system", "unknown", "never heard of"] {
             assert!(!format!("{:?}", parse(kind, &update.body)).is_empty());
         }
@@ -104,8 +112,10 @@ proptest! {
 
     #[test]
     fn no_made_up_header_verifies(header in any::<String>(), body in any::<Vec<u8>>()) {
-        prop_assert!(!verify(b"secret", Some(&header), &body));
         let prefixed = format!("sha256={header}");
-        prop_assert!(!verify(b"secret", Some(&prefixed), &body));
+        for provider in [Provider::Meta, Provider::Kapso] {
+            prop_assert!(!verify(provider, b"secret", Some(&header), &body));
+            prop_assert!(!verify(provider, b"secret", Some(&prefixed), &body));
+        }
     }
 }

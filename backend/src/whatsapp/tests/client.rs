@@ -14,14 +14,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::whatsapp::client::{Accepted, Client, Config, Line, Recipient, http_builder};
+use crate::whatsapp::client::{Accepted, Client, Line, Recipient, http_builder};
 use crate::whatsapp::failure::{Class, SendError};
+use crate::whatsapp::provider::{Api, Provider};
 
 const PHONE: &str = "16505551234";
 const TEXT: &str = "a private text";
 const OK: &str = r#"{"messaging_product":"whatsapp","contacts":[{"input":"+1","wa_id":"1"}],"messages":[{"id":"wamid.sent"}]}"#;
 
-fn client(address: SocketAddr) -> Client {
+fn client() -> Client {
     // The real process installs it once at its start.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = http_builder()
@@ -29,27 +30,29 @@ fn client(address: SocketAddr) -> Client {
         .timeout(Duration::from_secs(2))
         .build()
         .unwrap();
-    let base_url = format!("http://{address}/").parse().unwrap();
-    Client::new(
-        http,
-        Config {
-            base_url,
-            version: "v24.0".to_owned(),
-        },
-    )
+    Client::new(http)
 }
 
-async fn send(client: &Client, to: &Recipient) -> Result<Accepted, SendError> {
+fn api(address: SocketAddr) -> Api {
+    Api {
+        provider: Provider::Meta,
+        base_url: format!("http://{address}/").parse().unwrap(),
+        version: "v24.0".to_owned(),
+    }
+}
+
+async fn send(api: &Api, to: &Recipient) -> Result<Accepted, SendError> {
     let token = SecretString::from("token-123");
     let line = Line {
+        api,
         phone_number_id: "106",
         access_token: &token,
     };
-    client.send_text(line, to, TEXT, "0198:1").await
+    client().send_text(line, to, TEXT, "0198:1").await
 }
 
 async fn send_to(address: SocketAddr) -> SendError {
-    let refused = send(&client(address), &Recipient::Phone(PHONE.to_owned())).await;
+    let refused = send(&api(address), &Recipient::Phone(PHONE.to_owned())).await;
     refused.expect_err("this send must fail")
 }
 
@@ -111,7 +114,7 @@ async fn raw(answer: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<()>) 
 #[tokio::test]
 async fn a_text_goes_out_as_documented() {
     let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
-    let client = client(address);
+    let api = api(address);
     let people = [
         (
             Recipient::Phone(PHONE.to_owned()),
@@ -128,7 +131,7 @@ async fn a_text_goes_out_as_documented() {
         (Recipient::Group("Y2Fw".to_owned()), "to", "Y2Fw", "group"),
     ];
     for (to, field, value, kind) in people {
-        assert_eq!(send(&client, &to).await.unwrap().wamid, "wamid.sent");
+        assert_eq!(send(&api, &to).await.unwrap().wamid, "wamid.sent");
         let (path, headers, body) = seen.recv().await.unwrap();
         assert_eq!(path, "/v24.0/106/messages");
         assert_eq!(headers["authorization"], "Bearer token-123");
@@ -142,19 +145,39 @@ async fn a_text_goes_out_as_documented() {
 }
 
 #[tokio::test]
+async fn kapso_is_asked_below_its_proxy_and_with_its_key() {
+    let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
+    let api = Api {
+        provider: Provider::Kapso,
+        ..api(address)
+    };
+    let to = Recipient::Phone(PHONE.to_owned());
+    assert_eq!(send(&api, &to).await.unwrap().wamid, "wamid.sent");
+    let (path, headers, _) = seen.recv().await.unwrap();
+    assert_eq!(path, "/meta/whatsapp/v24.0/106/messages");
+    assert_eq!(headers["x-api-key"], "token-123");
+    assert!(!headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn another_message_under_way_at_kapso_is_waited_for() {
+    let busy = r#"{"error":"another message is in flight"}"#.to_owned();
+    let (address, _seen) = server((StatusCode::CONFLICT, HeaderMap::new(), busy)).await;
+    assert_eq!(send_to(address).await.class, Class::Transient);
+}
+
+#[tokio::test]
 async fn reading_and_typing_go_out_as_documented() {
     let success = r#"{"success":true}"#.to_owned();
     let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), success)).await;
-    let token = SecretString::from("t");
+    let (api, token) = (api(address), SecretString::from("t"));
     let line = Line {
+        api: &api,
         phone_number_id: "106",
         access_token: &token,
     };
     for typing in [false, true] {
-        client(address)
-            .mark_read(line, "wamid.in", typing)
-            .await
-            .unwrap();
+        client().mark_read(line, "wamid.in", typing).await.unwrap();
         let (_, _, body) = seen.recv().await.unwrap();
         let mut expected =
             json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.in"});
@@ -265,12 +288,13 @@ async fn what_never_left_is_not_connected_or_ours() {
     let closed = listener.local_addr().unwrap();
     drop(listener);
     assert_eq!(send_to(closed).await.class, Class::NotConnected);
-    let token = SecretString::from("broken\ntoken");
+    let (api, token) = (api(closed), SecretString::from("broken\ntoken"));
     let line = Line {
+        api: &api,
         phone_number_id: "106",
         access_token: &token,
     };
-    let refused = client(closed).mark_read(line, "wamid.in", false).await;
+    let refused = client().mark_read(line, "wamid.in", false).await;
     assert_eq!(refused.unwrap_err().class, Class::BadRequest);
 }
 

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::meta::{MIXED, STATUSES, TEXT, body_of};
 use crate::whatsapp::event::{Content, Delivery, InboundEvent, Message, Sender, parse};
-use crate::whatsapp::meta::cut;
+use crate::whatsapp::provider::Provider;
 
 pub fn events(body: &str) -> Vec<InboundEvent> {
-    cut(body.as_bytes())
+    Provider::Meta
+        .cut(None, body.as_bytes())
         .iter()
         .map(|update| parse(update.kind.as_str(), &update.body))
         .collect()

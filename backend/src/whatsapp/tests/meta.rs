@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::whatsapp::meta::{Kind, MAX_UPDATES, Update, cut};
+use crate::whatsapp::meta::cut;
+use crate::whatsapp::update::{Kind, MAX_UPDATES, Update};
 
 pub const TEXT: &str = include_str!("../fixtures/text.json");
 pub const STATUSES: &str = include_str!("../fixtures/statuses.json");

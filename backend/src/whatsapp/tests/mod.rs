@@ -5,6 +5,7 @@ mod client;
 mod content;
 mod event;
 mod format;
+mod kapso;
 mod meta;
 mod split;
 

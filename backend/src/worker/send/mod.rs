@@ -36,7 +36,7 @@ use crate::{
     seal::Opener,
     tenant::address,
     whatsapp::{
-        client::{self, Accepted, Client, Recipient},
+        client::{Accepted, Client, Recipient},
         failure::{self, SendError},
     },
     worker::{Progress, run_loop},
@@ -234,10 +234,7 @@ impl Sending {
         if letter.claimed.elapsed() > STALE {
             return Err(Refusal::not_sent());
         }
-        let line = client::Line {
-            phone_number_id: &line.phone_number_id,
-            access_token: &line.access_token,
-        };
+        let line = line.sender();
         let callback = Callback {
             id: post.id,
             attempt: post.attempt,

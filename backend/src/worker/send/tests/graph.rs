@@ -17,7 +17,13 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use url::Url;
 
-use crate::{lifecycle::Shutdown, whatsapp::client};
+use crate::{
+    lifecycle::Shutdown,
+    whatsapp::{
+        client,
+        provider::{Api, Provider},
+    },
+};
 
 pub enum Reply {
     Refuse {
@@ -64,8 +70,14 @@ impl Graph {
         Self { inner, base_url }
     }
 
-    pub fn client(&self) -> client::Client {
-        client_of(self.base_url.clone())
+    pub fn api(&self) -> Api {
+        api_at(self.base_url.clone())
+    }
+
+    pub fn client() -> client::Client {
+        // Fails when another test was first, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        client::Client::new(client::http_builder().build().unwrap())
     }
 
     /// What the next POSTs get; after that, everything is taken.
@@ -102,17 +114,12 @@ impl Graph {
     }
 }
 
-pub fn client_of(base_url: Url) -> client::Client {
-    // Fails when another test was first, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let http = client::http_builder().build().unwrap();
-    client::Client::new(
-        http,
-        client::Config {
-            base_url,
-            version: "v24.0".to_owned(),
-        },
-    )
+pub fn api_at(base_url: Url) -> Api {
+    Api {
+        provider: Provider::Meta,
+        base_url,
+        version: "v24.0".to_owned(),
+    }
 }
 
 async fn answer(State(graph): State<Arc<Inner>>, Json(body): Json<Value>) -> Response {

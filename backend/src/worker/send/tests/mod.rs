@@ -18,7 +18,10 @@ use crate::{
     line::Line,
     outbox::{self, Class, Draft, State},
     seal::{KEY_ID, MasterKey, Sealer},
-    whatsapp::event::{ApiError, Delivery, Sender, Status},
+    whatsapp::{
+        event::{ApiError, Delivery, Sender, Status},
+        provider::{Api, Provider},
+    },
 };
 use graph::Graph;
 
@@ -37,6 +40,16 @@ fn master() -> MasterKey {
     MasterKey::parse(&SecretString::from(STANDARD.encode([7; 32]))).unwrap()
 }
 
+/// The one line there is, with an API of its own.
+fn lines(id: LineId, api: Api) -> Lines {
+    Lines::of([Line {
+        id,
+        api,
+        phone_number_id: "1".to_owned(),
+        access_token: SecretString::from("token"),
+    }])
+}
+
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
@@ -44,7 +57,7 @@ fn noon() -> DateTime<Utc> {
 impl Story {
     /// One line, one living worker, a Graph that takes everything.
     async fn new(db: PgPool) -> Self {
-        let line = line::seed(&db, "meta", "1").await.unwrap();
+        let line = line::seed(&db, Provider::Meta, "1").await.unwrap();
         let (clock, graph) = (Clock::manual(noon()), Graph::start().await);
         let sealer = Sealer::new(master().sealing_key());
         let worker = WorkerId::new();
@@ -52,12 +65,8 @@ impl Story {
             db: db.clone(),
             clock: clock.clone(),
             opener: Arc::new(Opener::new(&master())),
-            client: graph.client(),
-            lines: Lines::of([Line {
-                id: line,
-                phone_number_id: "1".to_owned(),
-                access_token: SecretString::from("token"),
-            }]),
+            client: Graph::client(),
+            lines: lines(line, graph.api()),
             worker,
             unknown_wait: WAIT,
         };

@@ -37,11 +37,10 @@ async fn the_same_key_is_queued_once_per_person(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_send_that_hangs_holds_up_nobody_else_and_keeps_its_own_order(db: PgPool) {
-    let mut story = Story::new(db).await;
+    let story = Story::new(db).await;
     let (ann, bob) = (story.person().await, story.person().await);
     story.queue(ann, &["a1", "a2"]).await;
     story.graph.will([Reply::Hold]);
-    story.sending.client = story.graph.client();
     tokio::select! {
         _ = story.sending.step() => panic!("Graph does not answer"),
         () = async {

@@ -198,7 +198,10 @@ async fn a_failure_in_a_receipt_has_its_code_and_its_consequence(db: PgPool) {
 async fn receipts_of_another_line_or_of_nothing_change_nothing(db: PgPool) {
     let mut story = Story::new(db.clone()).await;
     let letter = under_way(&story).await;
-    let ours = std::mem::replace(&mut story.line, line::seed(&db, "meta", "2").await.unwrap());
+    let ours = std::mem::replace(
+        &mut story.line,
+        line::seed(&db, Provider::Meta, "2").await.unwrap(),
+    );
     story
         .record(
             "wamid.a".to_owned(),

@@ -165,7 +165,7 @@ async fn without_a_connection_it_tries_again_at_once_and_then_slower(db: PgPool)
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nowhere = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    story.sending.client = graph::client_of(nowhere.parse().unwrap());
+    story.sending.lines = lines(story.line, graph::api_at(nowhere.parse().unwrap()));
     story.settle().await;
     let (_, attempts) = story.last_post().await;
     assert_eq!(
@@ -173,6 +173,6 @@ async fn without_a_connection_it_tries_again_at_once_and_then_slower(db: PgPool)
         "once more at once, then not before a second has passed"
     );
     assert_eq!(story.states().await, [State::Queued]);
-    story.sending.client = story.graph.client();
+    story.sending.lines = lines(story.line, story.graph.api());
     assert_eq!(story.after(2).await, ["a"]);
 }

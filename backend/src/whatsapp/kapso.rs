@@ -1,0 +1,164 @@
+//! Cuts an authentic body from Kapso into updates of the shape that `meta` cuts, without
+//! understanding them.
+//!
+//! Called by `http/webhook` after the signature. Three shapes arrive: Meta's own body handed on; a
+//! batch (`{"type", "batch": true, "data": […]}`); and one event, whose name is only in the header
+//! `X-Webhook-Event`. Kapso delivers at least once, in any order, and a batch that failed comes again
+//! one by one under new delivery keys: the message's own id is what tells a repeat
+//! (Kapso docs: webhooks).
+//!
+//! Only what a person sent is a message. What the owner typed in the phone app (`business_app`) and
+//! what is old (`history_sync`) is kept as `Unknown` and wakes nobody.
+
+use serde_json::{json, value::RawValue};
+
+use super::{
+    meta,
+    raw::{Object, items},
+    update::{Cuts, Kind, Update, moment, usable},
+};
+
+const RECEIVED: &str = "whatsapp.message.received";
+/// What became of a message of ours; Kapso has an event for each.
+const STATES: [(&str, &str); 4] = [
+    ("whatsapp.message.sent", "sent"),
+    ("whatsapp.message.delivered", "delivered"),
+    ("whatsapp.message.read", "read"),
+    ("whatsapp.message.failed", "failed"),
+];
+
+/// `event` is the header's; a batch names its own.
+pub fn cut(event: Option<&str>, body: &[u8]) -> Vec<Update> {
+    let Some(top) = Object::parse(body) else {
+        return meta::cut(body);
+    };
+    if top.get("entry").is_some() {
+        return meta::cut(body);
+    }
+    let mut cuts = Cuts::default();
+    let named = top.text("type").or_else(|| event.map(str::to_owned));
+    if let Some(deliveries) = top.get("data").and_then(items) {
+        for delivery in deliveries {
+            one(&mut cuts, named.as_deref(), delivery);
+        }
+    } else if let Ok(whole) = serde_json::from_slice(body) {
+        one(&mut cuts, event.or(named.as_deref()), whole);
+    }
+    cuts.finish(body)
+}
+
+fn one(cuts: &mut Cuts, event: Option<&str>, raw: &RawValue) {
+    let delivery = Object::read(raw);
+    let line = delivery.as_ref().and_then(line_of);
+    let message = delivery.as_ref().and_then(|found| found.object("message"));
+    let state = STATES.iter().find(|(name, _)| event == Some(*name));
+    match (delivery, message, state) {
+        (Some(delivery), Some(message), None) if event == Some(RECEIVED) && is_theirs(&message) => {
+            cuts.push(|| from_a_person(&delivery, &message, line));
+        }
+        (Some(delivery), Some(message), Some((_, state))) => {
+            for status in statuses(&message, state) {
+                cuts.push(|| of_a_status(&delivery, &status, line.clone()));
+            }
+        }
+        _ => cuts.push(|| Update::unknown(raw.get().as_bytes(), line)),
+    }
+}
+
+/// Both in the delivery and in what it is about.
+fn line_of(delivery: &Object<'_>) -> Option<String> {
+    let kapso = || delivery.object("message")?.object("kapso");
+    let conversation = || delivery.object("conversation")?.text("phone_number_id");
+    let id = delivery.text("phone_number_id").or_else(conversation);
+    let id = id.or_else(|| kapso()?.text("phone_number_id"));
+    id.filter(|id| usable(id))
+}
+
+/// Sent by a person, now.
+fn is_theirs(message: &Object<'_>) -> bool {
+    let kapso = message.object("kapso");
+    let says = |key| kapso.as_ref().and_then(|kapso| kapso.text(key));
+    let outbound = says("direction").is_some_and(|direction| direction != "inbound");
+    let elsewhere = says("origin").is_some_and(|origin| origin != "cloud_api");
+    !outbound && !elsewhere
+}
+
+/// A message in the shape of Meta's. Where it lacks its sender, the conversation names them.
+fn from_a_person(delivery: &Object<'_>, message: &Object<'_>, line: Option<String>) -> Update {
+    let raw = delivery.get("message").map_or("null", RawValue::get);
+    let body = wrap(delivery, line.as_deref(), "message", raw);
+    Update {
+        kind: Kind::Message,
+        provider_id: Update::key(message.text("id"), line.as_ref(), &body),
+        provider_at: message.integer("timestamp").and_then(moment),
+        phone_number_id: line,
+        body,
+    }
+}
+
+fn of_a_status(delivery: &Object<'_>, status: &str, line: Option<String>) -> Update {
+    let item = Object::parse(status.as_bytes());
+    let text = |key| item.as_ref().and_then(|item| item.text(key));
+    let id = text("id").zip(text("status"));
+    let body = wrap(delivery, line.as_deref(), "status", status);
+    Update {
+        kind: Kind::Status,
+        provider_id: Update::key(
+            id.map(|(id, state)| format!("{id}:{state}")),
+            line.as_ref(),
+            &body,
+        ),
+        provider_at: item
+            .and_then(|item| item.integer("timestamp"))
+            .and_then(moment),
+        phone_number_id: line,
+        body,
+    }
+}
+
+/// All that Kapso knows to have become of a message: the newest stands last, and an event may be
+/// the first that we hear of several.
+fn statuses(message: &Object<'_>, state: &str) -> Vec<String> {
+    let known = message
+        .object("kapso")
+        .and_then(|kapso| items(kapso.get("statuses")?));
+    let mut statuses: Vec<_> = known
+        .unwrap_or_default()
+        .into_iter()
+        .map(|status| status.get().to_owned())
+        .collect();
+    let is_told = |status: &String| {
+        let status = Object::parse(status.as_bytes()).and_then(|status| status.text("status"));
+        status.as_deref() == Some(state)
+    };
+    if !statuses.iter().any(is_told) {
+        let told = json!({
+            "id": message.text("id"),
+            "status": state,
+            "timestamp": message.text("timestamp"),
+            "biz_opaque_callback_data": message.text("biz_opaque_callback_data"),
+        });
+        statuses.push(told.to_string());
+    }
+    statuses
+}
+
+/// In the envelope in which `meta` puts its own: line, contact and the bytes that came.
+fn wrap(delivery: &Object<'_>, line: Option<&str>, name: &str, raw: &str) -> Vec<u8> {
+    let conversation = delivery.object("conversation");
+    let of = |key| conversation.as_ref().and_then(|found| found.text(key));
+    let kapso = |key| {
+        let inside = conversation.as_ref()?.object("kapso");
+        let beside = || delivery.object("message")?.object("kapso");
+        let told = |object: Option<Object<'_>>| object.and_then(|object| object.text(key));
+        told(inside).or_else(|| told(beside()))
+    };
+    let contact = json!({
+        "profile": { "name": kapso("contact_name"), "username": of("username") },
+        "wa_id": of("phone_number"),
+        "user_id": of("business_scoped_user_id"),
+    });
+    let metadata = json!({ "phone_number_id": line });
+    format!(r#"{{"field":"messages","metadata":{metadata},"contacts":[{contact}],"{name}":{raw}}}"#)
+        .into_bytes()
+}
