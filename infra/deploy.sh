@@ -133,10 +133,11 @@ check_what_is_set() {
   fi
 }
 
-# lacks <setting> "where to get it"
+# Who sets one of a provider's settings wants a number there.
 has_meta() { any_is_set WHATSAPP_APP_SECRET WHATSAPP_ACCESS_TOKEN WHATSAPP_SENDER_PHONE_NUMBER_ID; }
 has_kapso() { any_is_set KAPSO_PHONE_NUMBER_ID KAPSO_API_KEY KAPSO_WEBHOOK_SECRET; }
 
+# lacks <setting> "where to get it"
 lacks() {
   is_set "$1" || missing+=("$1: $2")
 }

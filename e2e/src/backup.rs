@@ -58,10 +58,7 @@ impl Product {
         let folder = product.place.folder.join("backups");
         product.set("BACKUP_TO", &folder.to_string_lossy());
         product.set("BACKUP_EVERY", "0s");
-        product.walls("up").await?;
-        product.migrate().await?;
-        product.start_again().await?;
-        Ok(product)
+        product.up().await
     }
 
     /// An operator wants it done to a sandbox; waits for that moment of it.

@@ -71,13 +71,13 @@ impl Product {
 
     /// With a number that Kapso hands on.
     pub async fn start_through_kapso() -> anyhow::Result<Self> {
-        let place = Place::find(place::TEST).await?;
-        let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
+        let (place, postgres) = somewhere().await?;
         let product = Self::prepare_through(Through::Kapso, place, postgres, &[]).await?;
         product.up().await
     }
 
-    async fn up(mut self) -> anyhow::Result<Self> {
+    /// The walls, the tables, the process.
+    pub(crate) async fn up(mut self) -> anyhow::Result<Self> {
         self.walls("up").await?;
         self.migrate().await?;
         self.start_again().await?;
@@ -86,8 +86,7 @@ impl Product {
 
     /// Everything but the product itself.
     pub async fn prepare(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let place = Place::find(place::TEST).await?;
-        let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
+        let (place, postgres) = somewhere().await?;
         Self::prepare_at(place, postgres, settings).await
     }
 
@@ -330,6 +329,12 @@ impl Product {
             all
         })
     }
+}
+
+async fn somewhere() -> anyhow::Result<(Place, Postgres)> {
+    let place = Place::find(place::TEST).await?;
+    let postgres = Postgres::start(&place.folder, postgres::TALKATIVE).await?;
+    Ok((place, postgres))
 }
 
 impl Drop for Product {

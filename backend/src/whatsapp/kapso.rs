@@ -15,7 +15,7 @@ use serde_json::{json, value::RawValue};
 use super::{
     meta,
     raw::{Object, items},
-    update::{Cuts, Kind, Update, moment, usable},
+    update::{Cuts, Kind, Update, usable},
 };
 
 const RECEIVED: &str = "whatsapp.message.received";
@@ -87,33 +87,13 @@ fn is_theirs(message: &Object<'_>) -> bool {
 fn from_a_person(delivery: &Object<'_>, message: &Object<'_>, line: Option<String>) -> Update {
     let raw = delivery.get("message").map_or("null", RawValue::get);
     let body = wrap(delivery, line.as_deref(), "message", raw);
-    Update {
-        kind: Kind::Message,
-        provider_id: Update::key(message.text("id"), line.as_ref(), &body),
-        provider_at: message.integer("timestamp").and_then(moment),
-        phone_number_id: line,
-        body,
-    }
+    Update::of(Kind::Message, Some(message), line, body)
 }
 
 fn of_a_status(delivery: &Object<'_>, status: &str, line: Option<String>) -> Update {
     let item = Object::parse(status.as_bytes());
-    let text = |key| item.as_ref().and_then(|item| item.text(key));
-    let id = text("id").zip(text("status"));
     let body = wrap(delivery, line.as_deref(), "status", status);
-    Update {
-        kind: Kind::Status,
-        provider_id: Update::key(
-            id.map(|(id, state)| format!("{id}:{state}")),
-            line.as_ref(),
-            &body,
-        ),
-        provider_at: item
-            .and_then(|item| item.integer("timestamp"))
-            .and_then(moment),
-        phone_number_id: line,
-        body,
-    }
+    Update::of(Kind::Status, item.as_ref(), line, body)
 }
 
 /// All that Kapso knows to have become of a message: the newest stands last, and an event may be

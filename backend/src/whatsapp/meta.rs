@@ -11,7 +11,7 @@
 use serde_json::value::RawValue;
 
 use super::raw::{Object, items};
-use super::update::{Cuts, Kind, MAX_UPDATES, Update, moment, usable};
+use super::update::{Cuts, Kind, MAX_UPDATES, Update, usable};
 
 /// What an update takes along of its envelope: enough for a contact or the metadata, and too little
 /// for one huge slice to be copied a thousand times.
@@ -123,23 +123,7 @@ impl<'a> Envelope<'a> {
             "message"
         };
         let body = self.wrap(name, raw, item.as_ref());
-        let id = match kind {
-            Kind::Status => text("id")
-                .zip(text("status"))
-                .map(|(id, state)| format!("{id}:{state}")),
-            _ => text("id").filter(|id| !id.is_empty()),
-        };
-        let provider_id = Update::key(id, self.phone_number_id.as_ref(), &body);
-        let provider_at = item
-            .and_then(|item| item.integer("timestamp"))
-            .and_then(moment);
-        Update {
-            kind,
-            phone_number_id: self.line(),
-            provider_id,
-            provider_at,
-            body,
-        }
+        Update::of(kind, item.as_ref(), self.line(), body)
     }
 
     fn wrap(&self, name: &str, raw: &RawValue, item: Option<&Object<'_>>) -> Vec<u8> {

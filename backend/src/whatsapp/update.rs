@@ -5,6 +5,8 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::raw::Object;
+
 /// Meta's own limit for one body. Beyond it the whole body is kept once more, as one `Unknown`.
 pub const MAX_UPDATES: usize = 1_000;
 /// A `wamid` has about 130 bytes; an index row in Postgres takes some 2,700.
@@ -54,11 +56,30 @@ impl Update {
         }
     }
 
-    /// The key of an update: the provider's id where there is a usable one on a known line.
-    pub(super) fn key(id: Option<String>, line: Option<&String>, body: &[u8]) -> String {
-        match id {
-            Some(id) if line.is_some() && usable(&id) => id,
-            _ => hash(body),
+    /// Its key is the provider's id where there is a usable one on a known line; a status has its
+    /// message's, and so names itself as well.
+    pub(super) fn of(
+        kind: Kind,
+        item: Option<&Object<'_>>,
+        phone_number_id: Option<String>,
+        body: Vec<u8>,
+    ) -> Self {
+        let text = |key| item.and_then(|item| item.text(key));
+        let id = match kind {
+            Kind::Status => text("id")
+                .zip(text("status"))
+                .map(|(id, state)| format!("{id}:{state}")),
+            _ => text("id"),
+        };
+        let id = id.filter(|id| phone_number_id.is_some() && usable(id));
+        Self {
+            kind,
+            provider_id: id.unwrap_or_else(|| hash(&body)),
+            provider_at: item
+                .and_then(|item| item.integer("timestamp"))
+                .and_then(moment),
+            phone_number_id,
+            body,
         }
     }
 }

@@ -157,23 +157,6 @@ pub async fn start(
     shutdown.run_forever("collect", collect);
     let delivery = Delivery::new(exchange);
 
-    /// Those of the environment, with what they send with.
-    async fn lines(config: &Config, db: &PgPool) -> anyhow::Result<Lines> {
-        let mut lines = Vec::new();
-        for (api, number, token) in config.lines() {
-            let id = line::seed(db, api.provider, number).await?;
-            // A restart is how an operator says that a refused token has been replaced.
-            line::unblock(db, id).await?;
-            lines.push(Line {
-                id,
-                api: api.clone(),
-                phone_number_id: number.to_owned(),
-                access_token: token.clone(),
-            });
-        }
-        Ok(Lines::of(lines))
-    }
-
     let (inbox, turns) = (wakes.inbox.clone(), wakes.turns.clone());
     let (routing, delivery) = (Arc::new(routing), Arc::new(delivery));
     let reminding = Arc::new(reminding);
@@ -199,6 +182,23 @@ pub async fn start(
         wake::listen_to_web(db.clone(), wakes, shutdown.clone()),
     );
     Ok(())
+}
+
+/// Those of the environment, with what they send with.
+async fn lines(config: &Config, db: &PgPool) -> anyhow::Result<Lines> {
+    let mut lines = Vec::new();
+    for (api, number, token) in config.lines() {
+        let id = line::seed(db, api.provider, number).await?;
+        // A restart is how an operator says that a refused token has been replaced.
+        line::unblock(db, id).await?;
+        lines.push(Line {
+            id,
+            api: api.clone(),
+            phone_number_id: number.to_owned(),
+            access_token: token.clone(),
+        });
+    }
+    Ok(Lines::of(lines))
 }
 
 fn sandboxes(

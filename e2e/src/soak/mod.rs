@@ -138,11 +138,8 @@ async fn start(soak: Soak) -> anyhow::Result<Product> {
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    let mut product = Product::prepare_at(place, postgres, &settings).await?;
-    product.walls("up").await?;
-    product.migrate().await?;
-    product.start_again().await?;
-    Ok(product)
+    let product = Product::prepare_at(place, postgres, &settings).await?;
+    product.up().await
 }
 
 /// As [`Product::finish`], with one word for all texts: each of thousands has it in it.
