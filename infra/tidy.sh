@@ -26,6 +26,8 @@ inbox           inbox/
 outbox          outbox/
 receipt         receipt.rs
 usage           broker/usage.rs
+media           media/mod.rs
+upload          media/upload.rs
 frozen          freeze.rs
 event           operator/event.rs
 backup          backup/row/

@@ -25,6 +25,30 @@ pub const NO_ROOM: &str =
 /// A person writes more than the limits allow.
 pub const SLOW_DOWN: &str = "You are writing faster than I can keep up with, so I am leaving some messages out. Please wait a little.";
 
+/// A voice message came, and nobody could put it into words.
+pub const CANNOT_HEAR: &str = "I could not hear your voice message. Please write it to me.";
+
+/// A person sent more in files than one may in a day.
+pub const ENOUGH_FILES: &str = "You have sent me more files today than I can take, so I left this one out. Tomorrow there is room again.";
+
+/// A file that a person sent did not come, or not as it should.
+pub fn cannot_open(kind: &str, too_large: bool) -> String {
+    match too_large {
+        true => {
+            format!("Your {kind} is too large for me, so I left it out. Please send a smaller one.")
+        }
+        false => format!("I could not open your {kind}. Please send it again."),
+    }
+}
+
+/// Above buttons or a list about which the assistant said nothing.
+pub const CHOOSE: &str = "Please choose:";
+
+/// In place of a file that the assistant wanted to send.
+pub fn cannot_send(kind: &str) -> String {
+    format!("(I wanted to send you a {kind} here and could not.)")
+}
+
 /// A message of a type that cannot be read yet.
 pub fn cannot_read(kind: &str) -> String {
     let what = match kind {

@@ -196,6 +196,13 @@ const METRICS: &[Metric] = &[
     counter("clawkaka_sessions_tombstoned_total", By::Worker,
         "Conversations that an agent gave up; a fresh one began."),
     counter("clawkaka_messages_cut_total", By::Worker, "Messages beyond a turn's limit, left out."),
+    counter("clawkaka_media_total", By::Worker, "Files that people sent, by what became of them.")
+        .each("outcome", &["fetched", "gone", "too_large", "wrong", "away", "over_limit"]),
+    counter("clawkaka_voice_total", By::Worker, "Voice messages, by what became of them.")
+        .each("outcome", &["heard", "heard_before", "silent", "too_long", "refused", "away", "no_service"]),
+    counter("clawkaka_files_sent_total", By::Worker,
+        "Files that agents wanted to send, by what became of them.")
+        .each("outcome", &["sent", "missing", "unfit", "refused"]),
     counter("clawkaka_typing_errors_total", By::Worker, "Typing signs that could not be shown."),
     // Worker: sandboxes.
     gauge("clawkaka_sandboxes", By::Worker, Unit::Count,
@@ -261,7 +268,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
     gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
-        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage"]),
+        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
     // Worker: backups.

@@ -21,6 +21,7 @@ pub mod place;
 pub mod postgres;
 pub mod processes;
 pub mod product;
+pub mod sample;
 pub mod server;
 mod settings;
 pub mod sleep;

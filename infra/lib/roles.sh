@@ -37,6 +37,7 @@ write_secrets() {
   write_secret access-token "$(value_of WHATSAPP_ACCESS_TOKEN)"
   write_secret kapso-secret "$(value_of KAPSO_WEBHOOK_SECRET)"
   write_secret kapso-key "$(value_of KAPSO_API_KEY)"
+  write_secret transcription-key "$(value_of TRANSCRIPTION_API_KEY)"
   write_secret model-key "$(value_of LLM_API_KEY)"
   write_secret master-key "$(value_of CLAWKAKA_MASTER_KEY)"
   write_secret backup-key "$(value_of AWS_SECRET_ACCESS_KEY)"
@@ -126,6 +127,6 @@ write_variables() {
     echo "CADDY_SETTINGS=$(mark_of "$infra/Caddyfile")"
     echo "WEB_SETTINGS=$(mark_of "$secrets"/{database-url,sealing-key,app-secret,verification-token,kapso-secret})"
     echo "BROKER_SETTINGS=$(mark_of "$secrets"/{database-url,model-key})"
-    echo "WORKER_SETTINGS=$(mark_of "$secrets"/{database-url,master-key,access-token,kapso-key,backup-key,backup-session})"
+    echo "WORKER_SETTINGS=$(mark_of "$secrets"/{database-url,master-key,access-token,kapso-key,transcription-key,backup-key,backup-session})"
   } >"$STATE/compose/variables.env"
 }

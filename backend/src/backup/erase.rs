@@ -19,7 +19,7 @@ use crate::{
     broker::usage,
     freeze,
     id::{BackupId, SandboxId, TenantId},
-    inbox, outbox, receipt, reminder,
+    inbox, media, outbox, receipt, reminder,
     sandbox::row as sandbox,
     tenant::{self, address},
     turn,
@@ -62,6 +62,8 @@ pub async fn erase(
         erased.answers += outbox::leave::erase(&mut *conn, tenant).await?;
         erased.reminders += reminder::erase(&mut *conn, tenant).await?;
         usage::erase(&mut *conn, tenant).await?;
+        media::erase(&mut *conn, tenant).await?;
+        media::upload::erase(&mut *conn, tenant).await?;
         freeze::erase(&mut *conn, tenant).await?;
         erased.addresses += address::erase(&mut *conn, tenant).await?;
         let sandbox = sandbox::of(&mut *conn, tenant).await?;

@@ -10,6 +10,7 @@ use super::{Backup, Keys, LogFormat, Raw, Roles};
 use crate::{
     backup::store::{Place, S3},
     seal::{MasterKey, SealingKey},
+    transcribe,
 };
 
 /// The longest duration a setting may ask for.
@@ -233,6 +234,33 @@ impl<'a> Check<'a> {
         value.parse().unwrap_or_else(|_| {
             self.note(name, "must be a time zone, for example Europe/Vienna");
             chrono_tz::Tz::UTC
+        })
+    }
+
+    /// Wanted by whoever gives its address.
+    pub fn transcription(
+        &mut self,
+        base_url: Option<String>,
+        api: &str,
+        key: Option<String>,
+        model: String,
+        language: String,
+    ) -> Option<transcribe::Service> {
+        let base_url = base_url.filter(|text| !text.is_empty())?;
+        let base_url = self.url("TRANSCRIPTION_BASE_URL", &base_url);
+        let Some(way) = transcribe::Way::parse(api) else {
+            self.note(
+                "TRANSCRIPTION_API",
+                "must be openai, deepgram or whisper.cpp",
+            );
+            return None;
+        };
+        Some(transcribe::Service {
+            way,
+            base_url,
+            key: key.unwrap_or_default().into(),
+            model,
+            language,
         })
     }
 

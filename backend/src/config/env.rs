@@ -103,6 +103,21 @@ pub struct Raw {
     #[arg(long, env = "LLM_CALLS_PER_TURN", default_value = "30")]
     pub llm_calls_per_turn: String,
 
+    /// worker: what puts voice messages into words, at which address. Without one they are not heard.
+    #[arg(long, env = "TRANSCRIPTION_BASE_URL")]
+    pub transcription_base_url: Option<String>,
+    /// How it is asked: openai (also Groq and most others), deepgram, or whisper.cpp's server.
+    #[arg(long, env = "TRANSCRIPTION_API", default_value = "openai")]
+    pub transcription_api: String,
+    /// worker: its key, where it needs one.
+    #[arg(long, env = "TRANSCRIPTION_API_KEY", hide_env_values = true)]
+    pub transcription_api_key: Option<String>,
+    #[arg(long, env = "TRANSCRIPTION_MODEL", default_value = "whisper-1")]
+    pub transcription_model: String,
+    /// Two letters, such as de; empty: it finds out by itself.
+    #[arg(long, env = "TRANSCRIPTION_LANGUAGE", default_value = "")]
+    pub transcription_language: String,
+
     /// worker: the image every sandbox runs.
     #[arg(long, env = "SANDBOX_IMAGE")]
     pub sandbox_image: Option<String>,
@@ -173,6 +188,9 @@ pub struct Raw {
     /// Messages of one person that wait for a turn.
     #[arg(long, env = "LIMIT_WAITING", default_value = "20")]
     pub limit_waiting: String,
+    /// What one person may send in files in a day.
+    #[arg(long, env = "LIMIT_MEDIA_PER_DAY", default_value = "100m")]
+    pub limit_media_per_day: String,
     /// Messages one turn may send.
     #[arg(long, env = "LIMIT_MESSAGES_PER_TURN", default_value = "5")]
     pub limit_messages_per_turn: String,

@@ -1,5 +1,6 @@
 //! Settings, checked once at start. Only this folder reads the environment.
 
+mod assemble;
 mod check;
 pub mod env;
 
@@ -11,13 +12,11 @@ use url::Url;
 use crate::{
     backup::store,
     seal::{MasterKey, SealingKey},
+    transcribe,
     whatsapp::provider::{Api, Provider},
 };
 use check::Check;
 pub use env::Raw;
-
-/// Until then WhatsApp may refuse a message that it took, and it is sent again.
-const MIN_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything a process needs to know, validated for the roles it plays.
 pub struct Config {
@@ -30,6 +29,8 @@ pub struct Config {
     pub whatsapp: WhatsApp,
     pub kapso: Kapso,
     pub llm: Llm,
+    /// What puts voice messages into words.
+    pub transcription: Option<transcribe::Service>,
     pub sandbox: Sandbox,
     pub limits: Limits,
     pub timing: Timing,
@@ -142,6 +143,8 @@ pub struct Limits {
     pub inbound_per_minute: i64,
     pub inbound_per_day: i64,
     pub waiting: i64,
+    /// Bytes.
+    pub media_per_day: i64,
     pub messages_per_turn: i64,
     pub unasked_per_day: i64,
 }
@@ -160,163 +163,6 @@ pub struct Timing {
     pub send_unknown_wait: Duration,
     /// How long what was said is kept once it is done with.
     pub retention: Duration,
-}
-
-impl Config {
-    /// Checks every setting; the error names every bad one and says what to do.
-    pub fn check(raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
-        let roles = Check::new(&mut problems).roles(&raw.roles);
-        Self::check_for(roles, raw, problems)
-    }
-
-    /// For commands that look at tables and Docker: they play no role, so that no secret is needed.
-    pub fn without_roles(raw: Raw, problems: Vec<String>) -> anyhow::Result<Self> {
-        let none = Roles {
-            web: false,
-            worker: false,
-            broker: false,
-        };
-        Self::check_for(none, raw, problems)
-    }
-
-    fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
-        let mut check = Check::new(&mut problems);
-        let port = check.number("PORT", &raw.port, 1..=65_000);
-        let backup = roles.worker.then(|| check.backup(&raw)).flatten();
-        // Who sets one of a provider's settings wants its line; who sets none at all, Meta's.
-        let wanted = |settings: &[&Option<String>]| {
-            let mut texts = settings.iter().filter_map(|setting| setting.as_deref());
-            texts.any(|text| !text.is_empty())
-        };
-        let kapso = wanted(&[
-            &raw.kapso_phone_number_id,
-            &raw.kapso_webhook_secret,
-            &raw.kapso_api_key,
-        ]);
-        let meta = !kapso
-            || wanted(&[
-                &raw.whatsapp_sender_phone_number_id,
-                &raw.whatsapp_app_secret,
-                &raw.whatsapp_access_token,
-            ]);
-        let config = Self {
-            backup,
-            roles,
-            deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
-            database_url: check.database_url(raw.database_url),
-            keys: check.keys(roles, raw.master_key, raw.sealing_key),
-            ports: Ports {
-                web: port as u16,
-                worker_health: check.port("WORKER_HEALTH_PORT", raw.worker_health_port, port + 1),
-                metrics: check.port("METRICS_PORT", raw.metrics_port, port + 2),
-                metrics_address: check.address("METRICS_ADDRESS", &raw.metrics_address),
-                broker: check.port("BROKER_PORT", raw.broker_port, port + 4),
-            },
-            log_format: check.log_format(&raw.log_format),
-            whatsapp: WhatsApp {
-                app_secret: check.secret(
-                    "WHATSAPP_APP_SECRET",
-                    raw.whatsapp_app_secret,
-                    meta && roles.web,
-                ),
-                verification_token: check.secret(
-                    "WHATSAPP_VERIFICATION_TOKEN",
-                    raw.whatsapp_verification_token,
-                    meta && roles.web,
-                ),
-                access_token: check.secret(
-                    "WHATSAPP_ACCESS_TOKEN",
-                    raw.whatsapp_access_token,
-                    meta && roles.worker,
-                ),
-                phone_number_id: check.text(
-                    "WHATSAPP_SENDER_PHONE_NUMBER_ID",
-                    raw.whatsapp_sender_phone_number_id,
-                    meta && (roles.web || roles.worker),
-                ),
-                business_account_id: raw.whatsapp_business_account_id.unwrap_or_default(),
-                api: Api {
-                    provider: Provider::Meta,
-                    base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
-                    version: raw.whatsapp_api_version.clone(),
-                },
-            },
-            kapso: Kapso {
-                webhook_secret: check.secret(
-                    "KAPSO_WEBHOOK_SECRET",
-                    raw.kapso_webhook_secret,
-                    kapso && roles.web,
-                ),
-                api_key: check.secret("KAPSO_API_KEY", raw.kapso_api_key, kapso && roles.worker),
-                phone_number_id: check.text(
-                    "KAPSO_PHONE_NUMBER_ID",
-                    raw.kapso_phone_number_id,
-                    kapso && (roles.web || roles.worker),
-                ),
-                api: Api {
-                    provider: Provider::Kapso,
-                    base_url: check.url("KAPSO_API_BASE_URL", &raw.kapso_api_base_url),
-                    version: raw.whatsapp_api_version,
-                },
-            },
-            llm: Llm {
-                base_url: check.url("LLM_BASE_URL", &raw.llm_base_url),
-                api_key: check.secret("LLM_API_KEY", raw.llm_api_key, roles.broker),
-                model: check.text("LLM_MODEL", raw.llm_model, roles.worker || roles.broker),
-                tokens_per_tenant_day: check
-                    .count("LLM_TOKENS_PER_TENANT_DAY", &raw.llm_tokens_per_tenant_day),
-                tokens_per_day: check.count("LLM_TOKENS_PER_DAY", &raw.llm_tokens_per_day),
-                calls_per_turn: check.count("LLM_CALLS_PER_TURN", &raw.llm_calls_per_turn),
-            },
-            sandbox: Sandbox {
-                image: check.text("SANDBOX_IMAGE", raw.sandbox_image, roles.worker),
-                memory: check.bytes("SANDBOX_MEMORY", &raw.sandbox_memory),
-                cpus: check.cpus("SANDBOX_CPUS", &raw.sandbox_cpus),
-                disk: check.disk("SANDBOX_DISK", &raw.sandbox_disk),
-                disk_folder: check.folder("SANDBOX_DISK_FOLDER", &raw.sandbox_disk_folder),
-                runtime: raw.sandbox_runtime.filter(|name| !name.is_empty()),
-                subnet: check.subnet("SANDBOX_SUBNET", &raw.sandbox_subnet),
-                uid_base: check.number(
-                    "SANDBOX_UID_BASE",
-                    &raw.sandbox_uid_base,
-                    10_000..=2_000_000_000,
-                ) as u32,
-                capacity: raw
-                    .sandbox_capacity
-                    .filter(|text| !text.is_empty())
-                    .map(|text| check.number("SANDBOX_CAPACITY", &text, 1..=10_000) as usize),
-                pool_size: check.number("SANDBOX_POOL_SIZE", &raw.sandbox_pool_size, 0..=1_000)
-                    as usize,
-                docker_host: raw.docker_host,
-            },
-            limits: Limits {
-                signups_per_hour: check
-                    .count("LIMIT_SIGNUPS_PER_HOUR", &raw.limit_signups_per_hour),
-                signup_burst: check.count("LIMIT_SIGNUP_BURST", &raw.limit_signup_burst),
-                tenants: check.count("LIMIT_TENANTS", &raw.limit_tenants),
-                inbound_per_minute: check
-                    .count("LIMIT_INBOUND_PER_MINUTE", &raw.limit_inbound_per_minute),
-                inbound_per_day: check.count("LIMIT_INBOUND_PER_DAY", &raw.limit_inbound_per_day),
-                waiting: check.count("LIMIT_WAITING", &raw.limit_waiting),
-                messages_per_turn: check
-                    .count("LIMIT_MESSAGES_PER_TURN", &raw.limit_messages_per_turn),
-                unasked_per_day: check.count("LIMIT_UNASKED_PER_DAY", &raw.limit_unasked_per_day),
-            },
-            timing: Timing {
-                heartbeat_every: check.interval("HEARTBEAT_EVERY", &raw.heartbeat_every),
-                time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
-                sandbox_pause_after: check
-                    .duration("SANDBOX_PAUSE_AFTER", &raw.sandbox_pause_after),
-                sandbox_stop_after: check.duration("SANDBOX_STOP_AFTER", &raw.sandbox_stop_after),
-                turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
-                turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
-                send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
-                retention: check.duration_from("RETENTION", &raw.retention, MIN_RETENTION),
-            },
-        };
-        BadSettings::none(problems)?;
-        Ok(config)
-    }
 }
 
 /// What the operator has to mend, all of it.

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     connection::{Connection, Event, Lost},
     next::{Memory, Step, Subject, Verdict, next_step},
-    protocol::{Abort, Rejection, Request, Send},
+    protocol::{Abort, Attachment, Rejection, Request, Send},
     reader::{self, Reader},
     transcript::{Kind, Page, Row, Session},
 };
@@ -40,6 +40,7 @@ pub struct Question<'a> {
     pub turn: TurnId,
     pub attempt: i32,
     pub text: &'a str,
+    pub attachments: &'a [Attachment],
     pub deadline: Instant,
     /// How long a session may do nothing before we stop believing that it will answer.
     pub idle: Duration,
@@ -127,7 +128,12 @@ pub async fn ask(
                 continue;
             }
             Step::Send { key } => {
-                let send = Request::Send(Send::new(question.session, question.text, &key));
+                let send = Request::Send(Send::new(
+                    question.session,
+                    question.text,
+                    question.attachments,
+                    &key,
+                ));
                 match connection.call(&send).await? {
                     Ok(_) => {
                         memory.accepted = Some(key);

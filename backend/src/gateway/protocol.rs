@@ -146,10 +146,24 @@ pub struct Send<'a> {
     /// A plain send is merged into a running turn and loses its own answer; a follow-up waits.
     queue_mode: &'static str,
     suppress_command_interpretation: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    attachments: &'a [Attachment],
+}
+
+/// A picture that the model sees with the message. OpenClaw keeps what is larger than 2 MB in a file
+/// of its own, and refuses one above 6 MB.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    pub r#type: &'static str,
+    pub mime_type: &'static str,
+    pub file_name: String,
+    /// Base64.
+    pub content: String,
 }
 
 impl<'a> Send<'a> {
-    pub fn new(session: &'a str, text: &str, key: &'a str) -> Self {
+    pub fn new(session: &'a str, text: &str, attachments: &'a [Attachment], key: &'a str) -> Self {
         // OpenClaw refuses NUL; the other control characters mean nothing in a chat.
         let plain = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
         Self {
@@ -158,6 +172,7 @@ impl<'a> Send<'a> {
             idempotency_key: key,
             queue_mode: "followup",
             suppress_command_interpretation: true,
+            attachments,
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgExecutor;
 
-use super::Post;
+use super::{Body, Post};
 use crate::id::{LineId, OutboxId, TenantId, WorkerId};
 
 /// WhatsApp may show two messages in the wrong order unless it has confirmed the first. Receipts may
@@ -15,7 +15,7 @@ const HOUR: TimeDelta = TimeDelta::hours(1);
 /// The row that may go out next, locked. `post.attempt` is the one that `start` will begin.
 pub struct Next {
     pub post: Post,
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Body>,
 }
 
 /// Locks the oldest row that may go out, for a worker whose lease lives. Rows that another
@@ -28,7 +28,7 @@ pub async fn next(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<Next>> {
     let found = sqlx::query!(
-        r#"select o.id as "id: OutboxId", o.tenant_id as "tenant: TenantId", o.attempt, o.body
+        r#"select o.id as "id: OutboxId", o.tenant_id as "tenant: TenantId", o.attempt, o.type as kind, o.body
            from outbox o join tenant t on t.id = o.tenant_id
            where o.state = 'queued' and o.run_after <= $1 and o.expires_at > $1
              and t.line_id = any($2) and t.status <> 'suspended'
@@ -56,7 +56,10 @@ pub async fn next(
             tenant: row.tenant,
             attempt: row.attempt + 1,
         },
-        body: row.body,
+        body: row.body.map(|sealed| Body {
+            kind: row.kind,
+            sealed,
+        }),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Rows that have served their time. Called by `worker/sweep`; open rows are never touched.
 //!
 //! A key must outlive its body: after a reset of the cursor the tail of a transcript is read again,
-//! however old it is, and only the keys say what was sent ([`super::without_known`]). So a person
+//! however old it is, and only the keys say what was sent ([`super::known`]). So a person
 //! keeps the keys of their latest [`KEYS_KEPT`] messages for as long as their sandbox lives.
 
 use anyhow::Context;

@@ -23,7 +23,8 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::{
     id::{OutboxId, TenantId, TurnId},
-    seal::{KEY_ID, Sealer},
+    seal::{KEY_ID, Opener, Sealer},
+    whatsapp::outgoing::Outgoing,
 };
 
 /// A free text is taken within 24 hours of the person's last message; later it would be refused.
@@ -51,8 +52,30 @@ pub struct Draft {
     /// Transcript id and part, or a command's key: the same key is never queued twice.
     pub key: String,
     pub class: Class,
-    /// At most `whatsapp::split::MAX_TEXT_CHARS`.
-    pub text: String,
+    pub message: Outgoing,
+}
+
+impl Draft {
+    /// A sentence of ours.
+    pub fn ours(key: impl Into<String>, text: &str) -> Self {
+        Self {
+            key: key.into(),
+            class: Class::Ours,
+            message: Outgoing::text(text),
+        }
+    }
+}
+
+/// A message as it is kept.
+pub struct Body {
+    pub kind: String,
+    pub sealed: Vec<u8>,
+}
+
+impl Body {
+    pub fn open(&self, opener: &Opener) -> anyhow::Result<Outgoing> {
+        Outgoing::from_bytes(&self.kind, opener.open(&self.sealed)?)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -101,17 +124,18 @@ pub async fn enqueue(
         let queued = sqlx::query!(
             "insert into outbox (id, tenant_id, turn_id, key, class, type, body, key_id,
                                  run_after, created_at, expires_at)
-             values ($1, $2, $3, $4, $5, 'text', $6, $7, $8, $8, $9)
+             values ($1, $2, $3, $4, $5, $10, $6, $7, $8, $8, $9)
              on conflict on constraint outbox_once do nothing",
             OutboxId::new() as OutboxId,
             tenant as TenantId,
             turn as Option<TurnId>,
             draft.key,
             draft.class as Class,
-            sealer.seal(draft.text.as_bytes()),
+            sealer.seal(&draft.message.to_bytes()?),
             KEY_ID,
             now,
             now + FRESH_FOR,
+            draft.message.kind(),
         )
         .execute(&mut *db)
         .await
@@ -127,12 +151,13 @@ pub async fn unasked(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     during: Range<DateTime<Utc>>,
-) -> anyhow::Result<Vec<Vec<u8>>> {
-    let bodies = sqlx::query_scalar!(
-        "select body from outbox
+) -> anyhow::Result<Vec<Body>> {
+    sqlx::query_as!(
+        Body,
+        r#"select type as kind, body as "sealed!" from outbox
          where tenant_id = $1 and class = 'proactive' and created_at >= $2 and created_at < $3
-           and state <> 'failed'
-         order by seq limit $4",
+           and state <> 'failed' and body is not null
+         order by seq limit $4"#,
         tenant as TenantId,
         during.start,
         during.end,
@@ -140,8 +165,7 @@ pub async fn unasked(
     )
     .fetch_all(db)
     .await
-    .context("read what was said unasked")?;
-    Ok(bodies.into_iter().flatten().collect())
+    .context("read what was said unasked")
 }
 
 /// A message to a person by WhatsApp's id of it, sealed; `None` too when it was cleared.
@@ -149,16 +173,17 @@ pub async fn by_wamid(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     wamid: &str,
-) -> anyhow::Result<Option<Vec<u8>>> {
-    let body = sqlx::query_scalar!(
-        "select body from outbox where tenant_id = $1 and wamid = $2",
+) -> anyhow::Result<Option<Body>> {
+    sqlx::query_as!(
+        Body,
+        r#"select type as kind, body as "sealed!" from outbox
+           where tenant_id = $1 and wamid = $2 and body is not null"#,
         tenant as TenantId,
         wamid,
     )
     .fetch_optional(db)
     .await
-    .context("find a message by WhatsApp's id")?;
-    Ok(body.flatten())
+    .context("find a message by WhatsApp's id")
 }
 
 /// How often the agent spoke to a person of its own accord since then.
@@ -178,23 +203,20 @@ pub async fn times_unasked(
     .context("count what was said unasked")
 }
 
-/// Leaves out what was queued before.
-pub async fn without_known(
+/// Which of these were queued before.
+pub async fn known(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
-    mut drafts: Vec<Draft>,
-) -> anyhow::Result<Vec<Draft>> {
-    let keys: Vec<_> = drafts.iter().map(|draft| draft.key.clone()).collect();
-    let known = sqlx::query_scalar!(
+    keys: &[String],
+) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar!(
         "select key from outbox where tenant_id = $1 and key = any($2)",
         tenant as TenantId,
-        &keys,
+        keys,
     )
     .fetch_all(db)
     .await
-    .context("look which messages are queued already")?;
-    drafts.retain(|draft| !known.contains(&draft.key));
-    Ok(drafts)
+    .context("look which messages are queued already")
 }
 
 /// The person wrote, so the window is open: what was held goes out, and what is queued stays fresh.

@@ -205,6 +205,15 @@ impl Runtime for Docker {
         .boxed()
     }
 
+    fn put<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()> {
+        let options = UploadToContainerOptionsBuilder::default()
+            .path(spec::STATE_DIR)
+            .build();
+        let body = body_stream(stream::once(async { archive.into() }));
+        let call = self.engine.upload_to_container(id, Some(options), body);
+        self.change("put a file into a sandbox", id, call).boxed()
+    }
+
     fn read<'a>(&'a self, id: &'a str, path: &'a str, limit: usize) -> Answer<'a, Option<Vec<u8>>> {
         async move {
             let call = found(self.read_archive(id, path, limit));

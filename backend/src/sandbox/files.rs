@@ -19,6 +19,8 @@ use crate::{id::SandboxId, seal::MasterKey};
 
 /// The image's own template, so that the image and we cannot disagree.
 const TEMPLATE: &str = include_str!("../../../sandbox-image/openclaw.json");
+/// Below the state, see `sandbox-image/openclaw.json`.
+pub const WORKSPACE: &str = "workspace";
 /// Enough that nobody guesses it.
 const TOKEN_BYTES: usize = 32;
 
@@ -75,6 +77,32 @@ pub fn archive(
             .context("pack a sandbox's files")?;
     }
     archive.into_inner().context("pack a sandbox's files")
+}
+
+/// A tar archive of one file of the agent's own, and of the folder it lies in below the workspace.
+pub fn of_one(path: &str, uid: u32, content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let header = |kind, mode, size| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(uid.into());
+        header.set_gid(uid.into());
+        header.set_size(size);
+        header
+    };
+    let mut archive = tar::Builder::new(Vec::with_capacity(content.len() + MAX_HEADER_BYTES));
+    let path = format!("{WORKSPACE}/{path}");
+    if let Some((folder, _)) = path.rsplit_once('/') {
+        let mut header = header(tar::EntryType::Directory, 0o700, 0);
+        archive
+            .append_data(&mut header, folder, [].as_slice())
+            .context("pack a folder")?;
+    }
+    let mut header = header(tar::EntryType::Regular, 0o600, content.len() as u64);
+    archive
+        .append_data(&mut header, path, content)
+        .context("pack a file")?;
+    archive.into_inner().context("pack a file")
 }
 
 /// What may stand before a file's content in an archive: headers of up to a few long names.

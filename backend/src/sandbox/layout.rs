@@ -72,6 +72,12 @@ impl Layout {
         (self.address(slot), GATEWAY_PORT).into()
     }
 
+    /// Of the sandbox at this address.
+    pub fn uid_at(&self, address: Ipv4Addr) -> Option<u32> {
+        let offset = u32::from(address).checked_sub(u32::from(self.offset(FIRST_SLOT_OFFSET)))?;
+        Some(self.uid_base + offset)
+    }
+
     /// inotify and pipe limits are per uid, so that no two sandboxes may share one.
     pub fn uid(&self, slot: i32) -> u32 {
         self.uid_base + slot.unsigned_abs()
@@ -107,6 +113,7 @@ mod tests {
         assert_eq!(layout().address(65_000), Ipv4Addr::new(10, 77, 254, 232));
         assert_eq!(layout().bridge_address(), Ipv4Addr::new(10, 77, 0, 1));
         assert_eq!(layout().uid(7), 200_007);
+        assert_eq!(layout().uid_at(layout().address(7)), Some(200_007));
     }
 
     #[test]

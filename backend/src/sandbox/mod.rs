@@ -36,11 +36,12 @@ pub mod walls;
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::Instant,
 };
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
@@ -330,6 +331,30 @@ impl Sandboxes {
         let read = runtime.read(&endpoint.container_id, AGENDA, MAX_AGENDA_BYTES);
         let text = read.await?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&text).trim().to_owned())
+    }
+
+    /// The first `limit` bytes of a file of the agent's, below its workspace.
+    pub async fn file(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        limit: usize,
+    ) -> anyhow::Result<Option<Vec<u8>>> {
+        let path = format!("{}/{path}", files::WORKSPACE);
+        let runtime = &self.0.parts.runtime;
+        runtime.read(&endpoint.container_id, &path, limit).await
+    }
+
+    /// Puts a file where the agent finds it, below its workspace.
+    pub async fn put(&self, endpoint: &Endpoint, path: &str, content: &[u8]) -> anyhow::Result<()> {
+        let parts = &self.0.parts;
+        let uid = match endpoint.address.ip() {
+            IpAddr::V4(address) => parts.layout.uid_at(address),
+            IpAddr::V6(_) => None,
+        };
+        let uid = uid.context("find a sandbox's uid")?;
+        let archive = files::of_one(path, uid, content)?;
+        parts.runtime.put(&endpoint.container_id, archive).await
     }
 
     /// Wakes the reconcile loop now: somebody has work for a sandbox.

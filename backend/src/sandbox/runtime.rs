@@ -65,6 +65,9 @@ pub trait Runtime: Send + Sync {
     /// file, or something that is none.
     fn read<'a>(&'a self, id: &'a str, path: &'a str, limit: usize) -> Answer<'a, Option<Vec<u8>>>;
 
+    /// Puts files into one that runs.
+    fn put<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()>;
+
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
 
     fn stop<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;

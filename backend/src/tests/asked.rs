@@ -14,6 +14,7 @@ use crate::{
     outbox::{self, Class, Draft},
     sandbox,
     turn::{self, End, Trigger, Turn},
+    whatsapp::outgoing::Outgoing,
     worker::exchange::asked::Reading,
 };
 
@@ -57,7 +58,7 @@ impl Desk {
             .await
             .unwrap();
         self.routing.clock.advance(TimeDelta::seconds(10));
-        asked.text
+        asked.text()
     }
 
     /// The assistant wrote this, and WhatsApp took it under that id.
@@ -66,7 +67,7 @@ impl Desk {
         let draft = Draft {
             key: wamid.to_owned(),
             class,
-            text: words.to_owned(),
+            message: Outgoing::text(words),
         };
         let mut conn = self.db.acquire().await.unwrap();
         let queued = outbox::enqueue(&mut conn, &sealer(), tenant, None, &[draft], now).await;

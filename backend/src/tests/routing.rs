@@ -95,15 +95,13 @@ async fn who_writes_too_much_is_told_once_and_what_is_over_is_left_out(db: PgPoo
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn what_cannot_be_read_gets_one_polite_sentence(db: PgPool) {
     let desk = Desk::new(&db, LIMITS).await;
-    let mut image = text("wamid.1", "");
-    image["type"] = json!("image");
-    image["image"] = json!({ "id": "7", "mime_type": "image/jpeg" });
-    desk.receive(&[image, text("wamid.2", "   "), text("wamid.3", "and text")])
+    let poll = of_type("wamid.1", "unsupported", json!({ "type": "poll" }));
+    desk.receive(&[poll, text("wamid.2", "   "), text("wamid.3", "and text")])
         .await;
     let expected = [("empty", 1), ("unsupported", 1), ("waiting", 1)];
     assert_eq!(desk.outcomes().await, outcomes(&expected));
     let said = desk.said().await;
-    assert_eq!(said, ["I cannot open an image yet. Please write it to me."]);
+    assert_eq!(said, ["I cannot open a poll yet. Please write it to me."]);
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]

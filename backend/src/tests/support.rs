@@ -30,6 +30,7 @@ pub const LIMITS: Limits = Limits {
     inbound_per_minute: 10,
     inbound_per_day: 200,
     waiting: 20,
+    media_per_day: 100 << 20,
     messages_per_turn: 5,
     unasked_per_day: 4,
 };

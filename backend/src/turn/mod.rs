@@ -135,6 +135,16 @@ pub async fn submitted(
     Ok(())
 }
 
+/// Whether the agent ever had the question, as far as it was noted.
+pub async fn was_submitted(db: impl PgExecutor<'_>, turn: &Turn) -> anyhow::Result<bool> {
+    let submitted = sqlx::query_scalar!(
+        r#"select submitted_at is not null as "submitted!" from turn where id = $1 and tenant_id = $2"#,
+        turn.id as TurnId,
+        turn.tenant as TenantId,
+    );
+    Ok(submitted.fetch_optional(db).await?.unwrap_or_default())
+}
+
 /// How many turns are active, and since when the oldest is.
 pub async fn active(db: impl PgExecutor<'_>) -> anyhow::Result<(i64, Option<DateTime<Utc>>)> {
     let active = sqlx::query!(

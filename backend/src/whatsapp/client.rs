@@ -1,6 +1,6 @@
 //! Sends to WhatsApp through Meta's Graph API, or Kapso's proxy of it.
 //!
-//! Called by `worker/send` alone. One call is one request: retries, order and rates are the
+//! Called by `worker/send`, and by `worker/exchange` for files and for reading. One call is one request: retries, order and rates are the
 //! outbox's. Promises that a failure says whether the message may have been sent, and that no error
 //! carries the recipient, the text or the token. There is no idempotency key on `/messages`, so the
 //! callback data is what finds an unclear send again: it comes back with every receipt
@@ -10,11 +10,16 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::DateTime;
+use reqwest::{
+    RequestBuilder,
+    multipart::{Form, Part},
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::event::Sender;
 use super::failure::{Class, SendError};
+use super::outgoing::Outgoing;
 use super::provider::Api;
 use crate::clock::Clock;
 
@@ -24,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Meta answers in well under a second; its own gateways give up after about 30 s. Waiting longer
 /// holds up the person's next message, and a shorter wait turns slow answers into unclear ones.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// 16 MB over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Servers close idle connections. A request that meets the closing is an unclear send and costs a
 /// wait of 90 s, so we close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -82,24 +89,22 @@ impl Client {
         Self { http }
     }
 
-    /// Sends one text of at most `split::MAX_TEXT_CHARS`. `callback` has at most 512 characters.
-    ///
-    /// No preview: Meta would fetch the first link, and its address may have been written by an
-    /// attacker to carry a secret out.
-    pub async fn send_text(
+    /// Sends one message. `callback` has at most 512 characters.
+    pub async fn send(
         &self,
         line: Line<'_>,
         to: &Recipient,
-        text: &str,
+        message: &Outgoing,
         callback: &str,
     ) -> Result<Accepted, SendError> {
+        let (kind, content) = message.wire();
         let mut message = json!({
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
-            "type": "text",
-            "text": { "body": text, "preview_url": false },
+            "type": kind,
             "biz_opaque_callback_data": callback,
         });
+        message[kind] = content;
         match to {
             // Without the plus Meta may put our own country's code in front.
             Recipient::Phone(digits) => message["to"] = json!(format!("+{digits}")),
@@ -144,8 +149,36 @@ impl Client {
     async fn post(&self, line: Line<'_>, body: &Value) -> Result<Value, SendError> {
         let url = line.api.url(&[line.phone_number_id, "messages"]);
         let url = url.ok_or(SendError::new(Class::BadRequest))?;
-        let request = line.api.authorize(self.http.post(url), line.access_token);
-        let sent = request.json(body).send().await;
+        self.ask(line, self.http.post(url).json(body)).await
+    }
+
+    /// Gives WhatsApp a file, which it keeps for 30 days (Meta docs: media, upload); its id of it. A file
+    /// that is given twice harms nothing.
+    pub async fn upload(
+        &self,
+        line: Line<'_>,
+        bytes: Vec<u8>,
+        mime: &'static str,
+        name: &str,
+    ) -> Result<String, SendError> {
+        let url = line.api.url(&[line.phone_number_id, "media"]);
+        let url = url.ok_or(SendError::new(Class::BadRequest))?;
+        let file = Part::bytes(bytes).file_name(name.to_owned());
+        let file = file.mime_str(mime);
+        let form = Form::new()
+            .text("messaging_product", "whatsapp")
+            .text("type", mime)
+            .part("file", file.map_err(|_| SendError::new(Class::BadRequest))?);
+        let request = self.http.post(url).multipart(form).timeout(UPLOAD_TIMEOUT);
+        let answer = self.ask(line, request).await?;
+        let id = answer.get("id").and_then(Value::as_str);
+        id.filter(|id| !id.is_empty())
+            .map(ToOwned::to_owned)
+            .ok_or(SendError::new(Class::Unclear))
+    }
+
+    async fn ask(&self, line: Line<'_>, request: RequestBuilder) -> Result<Value, SendError> {
+        let sent = line.api.authorize(request, line.access_token).send().await;
         let response = sent.map_err(|error| SendError::new(class_of(&error)))?;
         compare_clocks(&response);
         let status = response.status();

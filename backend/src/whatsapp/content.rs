@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use super::raw::{Object, items};
+use super::{
+    media::{self, Media},
+    raw::{Object, items},
+};
 
 /// A menu has ten rows and an order rarely more lines; more than that is somebody's joke.
 const MAX_ITEMS: usize = 50;
@@ -39,6 +42,7 @@ pub enum Content {
     Deletion {
         of: String,
     },
+    Media(Box<Media>),
     /// The chat was opened for the first time, and nothing written yet.
     Opened,
     /// Our word for what it was, to be put into one polite sentence.
@@ -141,6 +145,9 @@ fn known(item: &Object<'_>, kind: &str) -> Option<Content> {
     match kind {
         "" if item.get("text").is_some() => Some(text(item)),
         "text" => Some(text(item)),
+        "image" | "sticker" | "video" | "audio" | "document" => {
+            media::read(item, kind).map(|media| Content::Media(Box::new(media)))
+        }
         "location" => place(&item.object("location")?),
         "contacts" => cards(item),
         "button" => choice(&item.object("button")?, "text"),
@@ -326,7 +333,7 @@ fn each<'a>(object: &Object<'a>, list: &str) -> impl Iterator<Item = Object<'a>>
 }
 
 /// A text that says something, without NUL.
-fn line(object: &Object<'_>, key: &str) -> Option<String> {
+pub(super) fn line(object: &Object<'_>, key: &str) -> Option<String> {
     let text = object.text(key)?.replace('\0', "");
     (!text.trim().is_empty()).then_some(text)
 }
@@ -364,6 +371,7 @@ impl fmt::Debug for Content {
             Self::Order(order) => write!(f, "Order({})", order.items.len()),
             Self::Edit { now, .. } => write!(f, "Edit({now:?})"),
             Self::Deletion { .. } => f.write_str("Deletion"),
+            Self::Media(media) => media.fmt(f),
             Self::Opened => f.write_str("Opened"),
             Self::Other(kind) => write!(f, "Other({kind})"),
             Self::Empty => f.write_str("Empty"),

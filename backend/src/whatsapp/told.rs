@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::content::{Ad, Card, Content, Forwarded, Item, Order, Place};
 use super::event::Message;
+use super::media::Media;
 
 /// Of a message that is referred to. It reminds the assistant; the whole is in its conversation.
 const MAX_QUOTED_CHARS: usize = 300;
@@ -45,12 +46,7 @@ pub fn tell(message: &Message, quoted: Option<&Quoted>) -> String {
 
 fn content(told: &mut String, content: &Content, forwarded: Forwarded, quoted: Option<&Quoted>) {
     match content {
-        Content::Text(text) if forwarded == Forwarded::No => told.push_str(text),
-        Content::Text(text) => {
-            for text in text.lines() {
-                let _ = writeln!(told, "> {text}");
-            }
-        }
+        Content::Text(text) => own_or_quoted(told, text, forwarded),
         Content::Place(place) => line(told, &of_place(place)),
         Content::Cards(cards) => cards.iter().for_each(|card| line(told, &of_card(card))),
         Content::Choice { title, description } => {
@@ -74,9 +70,35 @@ fn content(told: &mut String, content: &Content, forwarded: Forwarded, quoted: O
             self::content(told, now, forwarded, quoted);
         }
         Content::Deletion { .. } => line(told, &format!("Deleted {}", which(quoted))),
+        Content::Media(media) => {
+            line(told, &of_media(media));
+            if let Some(caption) = &media.caption {
+                own_or_quoted(told, caption, forwarded);
+            }
+        }
         Content::Opened => line(told, "Opened the chat for the first time"),
         Content::Other(_) | Content::Empty => {}
     }
+}
+
+fn own_or_quoted(told: &mut String, text: &str, forwarded: Forwarded) {
+    if forwarded == Forwarded::No {
+        told.push_str(text);
+        return;
+    }
+    for text in text.lines() {
+        let _ = writeln!(told, "> {text}");
+    }
+}
+
+/// Where it lies, and under which name it came.
+fn of_media(media: &Media) -> String {
+    let mut what = media.kind.as_str().to_owned();
+    what[..1].make_ascii_uppercase();
+    if let Some(name) = &media.name {
+        let _ = write!(what, " {}", quote(name));
+    }
+    format!("{what}: {}", media.path())
 }
 
 /// Somebody else's words on one line, in quotation marks.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 
 use super::{
     backup::Backing,
     deliver::Delivery,
-    exchange::{Exchange, Typing},
+    exchange::{Exchange, Typing, compose},
     listen,
     remind::Reminding,
     route::Routing,
@@ -28,11 +29,13 @@ use crate::{
     sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
     tenant::address::AddressBook,
+    transcribe::Transcriber,
     turn,
     wake::{self, Wakes},
     whatsapp::{
         account::Account,
         client::{self, Client},
+        fetch::Fetcher,
     },
 };
 
@@ -147,11 +150,21 @@ pub async fn start(
             lines,
             client,
         },
+        fetcher: Fetcher::new(client::http_builder().build()?),
+        transcriber: match config.transcription.clone() {
+            Some(service) => Some(Transcriber {
+                http: client::http_builder().build()?,
+                service,
+            }),
+            None => None,
+        },
+        files: Semaphore::new(compose::FILES_AT_ONCE),
         wakes: wakes.clone(),
         shutdown: shutdown.clone(),
         turn_deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
         idle: config.timing.turn_idle,
         messages_per_turn: config.limits.messages_per_turn as usize,
+        media_per_day: config.limits.media_per_day,
     });
     let collect = listen::run(exchange.clone(), shutdown.clone());
     shutdown.run_forever("collect", collect);

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::exchange::{Exchange, said::Read};
+use super::exchange::{Exchange, compose::Towards, said::Read};
 use crate::{
     gateway::ask,
     id::SandboxId,
@@ -58,7 +58,8 @@ impl Exchange {
         let Ok(endpoint) = endpoint.await else {
             return Ok(());
         };
-        let connection = self.gateways.connection(&endpoint?).await?;
+        let endpoint = endpoint?;
+        let connection = self.gateways.connection(&endpoint).await?;
         let session = format!("main-{session_no}");
         let (said, new) = ask::collect(&connection, &session, Some(&old))
             .await
@@ -72,10 +73,14 @@ impl Exchange {
             new,
             said,
         };
+        let towards = Towards {
+            tenant,
+            endpoint: &endpoint,
+            answers: None,
+        };
+        let drafts = self.compose(&towards, read.wanted(Class::Reply)).await?;
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let drafts = read.drafts(Class::Reply);
-        let drafts = self.to_send(&mut tx, tenant, drafts).await?;
         outbox::enqueue(&mut tx, &self.sealer, tenant, None, &drafts, now).await?;
         let Some(moved) = read.moved() else {
             return Ok(());

@@ -18,7 +18,7 @@ use crate::{
     id::{InboxId, LineId, TenantId},
     inbox::{self, Unrouted},
     line,
-    outbox::{self, Class, Draft},
+    outbox::{self, Draft},
     receipt, reminder,
     seal::{Opener, Sealer},
     tenant::{self, Status, Tenant, address::AddressBook},
@@ -256,11 +256,7 @@ impl Routing {
         text: String,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let draft = Draft {
-            key,
-            class: Class::Ours,
-            text,
-        };
+        let draft = Draft::ours(key, &text);
         outbox::enqueue(db, &self.sealer, tenant, None, &[draft], now).await?;
         Ok(())
     }

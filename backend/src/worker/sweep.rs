@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use crate::{
-    broker::usage, clock::Clock, id::TenantId, inbox, lease::Lease, lifecycle::Shutdown,
+    broker::usage, clock::Clock, id::TenantId, inbox, lease::Lease, lifecycle::Shutdown, media,
     outbox::forget, receipt, turn,
 };
 
@@ -47,9 +47,11 @@ enum Duty {
     Turn,
     Receipt,
     Usage,
+    Media,
+    Upload,
 }
 
-const DUTIES: [Duty; 8] = [
+const DUTIES: [Duty; 10] = [
     Duty::InboxBodies,
     Duty::InboxErased,
     Duty::OutboxBodies,
@@ -58,6 +60,8 @@ const DUTIES: [Duty; 8] = [
     Duty::Turn,
     Duty::Receipt,
     Duty::Usage,
+    Duty::Media,
+    Duty::Upload,
 ];
 
 impl Sweeping {
@@ -133,6 +137,8 @@ impl Sweeping {
             Duty::Turn => ("turn", turn::forget(db, keys_before, limit).await?),
             Duty::Receipt => ("receipt", receipt::forget(db, keys_before, limit).await?),
             Duty::Usage => ("usage", usage::forget(db, now - usage::KEPT, limit).await?),
+            Duty::Media => ("media", media::forget(db, now - media::KEPT, limit).await?),
+            Duty::Upload => ("upload", media::upload::forget(db, now, limit).await?),
         };
         swept(what, count);
         Ok(count)

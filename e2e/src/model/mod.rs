@@ -5,6 +5,7 @@
 //! script that repeats every `#mark-…` it was sent. Every request is kept, with its size.
 
 mod chat;
+mod hearing;
 mod rule;
 mod stream;
 mod transcript;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use hearing::Speech;
 pub use rule::{At, Hold, Rule, Script, ToolCall};
 pub use transcript::MARK;
 
@@ -68,6 +70,7 @@ pub struct State {
     /// Every request, in order of arrival.
     pub requests: Vec<Request>,
     rules: Vec<Rule>,
+    pub speeches: Vec<Speech>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -114,6 +117,10 @@ impl Model {
         });
         let router = Router::new()
             .route("/v1/models", axum::routing::get(chat::models))
+            .route(
+                "/v1/audio/transcriptions",
+                axum::routing::post(hearing::transcribe),
+            )
             .fallback(chat::any)
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(inner.clone());

@@ -16,7 +16,7 @@ use axum::{
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::{Inner, error::GraphError, graph::token};
+use super::{Inner, error::GraphError, graph::token, media};
 
 const BUSINESS: [&str; 2] = [
     "whatsapp_business_management",
@@ -100,13 +100,16 @@ pub(super) async fn object(
     State(sim): State<Arc<Inner>>,
     Path((_version, id)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Answer {
+) -> Result<Response, GraphError> {
     check(&sim, &headers)?;
+    if let Some(file) = media::describe(&sim, &id, &headers) {
+        return Ok(file);
+    }
     if id != sim.settings.phone_number_id {
         return Err(no_such(&id));
     }
     let display = &sim.settings.display_phone_number;
-    Ok(Json(json!({ "id": id, "display_phone_number": display })))
+    Ok(Json(json!({ "id": id, "display_phone_number": display })).into_response())
 }
 
 pub(super) async fn phone_numbers(

@@ -20,6 +20,7 @@ use super::{
     error::GraphError,
     fault::{Fault, On, Receipt},
     kapso,
+    outgoing::Shown,
     person::{digits, is_user_id},
     receipt::{self, Sent},
     request::{self, Request},
@@ -39,6 +40,7 @@ pub(super) async fn messages(
     body: Bytes,
 ) -> Response {
     let checked = check(&sim, &version, &phone_number_id, &headers);
+    let checked = checked.and_then(|()| is_json(&headers));
     let call = sim.spawn(answer(sim.clone(), checked, body));
     match call.await {
         Ok(Some(Some(response))) => response,
@@ -55,7 +57,7 @@ pub(super) async fn unknown_path() -> Response {
     .into_response()
 }
 
-fn check(
+pub(super) fn check(
     sim: &Inner,
     version: &str,
     phone_number_id: &str,
@@ -74,6 +76,10 @@ fn check(
         let details = format!("Object with ID '{phone_number_id}' does not exist.");
         return Err(GraphError::parameter(details));
     }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), GraphError> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -142,7 +148,9 @@ fn begin(sim: &Inner, body: Value, request: Option<&Request>) -> (usize, Option<
             None => None,
         };
         let (text, callback) = match request {
-            Some(Request::Message { text, callback, .. }) => (Some(text.clone()), callback.clone()),
+            Some(Request::Message {
+                shown, callback, ..
+            }) => (Some(shown.text.clone()), callback.clone()),
             _ => (None, None),
         };
         let fault = request.and_then(|_| state.program.fault_for(on, person.as_ref()));
@@ -211,17 +219,26 @@ async fn meet(sim: &Arc<Inner>, call: usize, request: &Request, fault: Option<Fa
 
 fn take(sim: &Arc<Inner>, call: usize, request: &Request) -> Response {
     let taken = match request {
-        Request::Message { to, .. } => take_message(sim, call, to),
+        Request::Message { to, shown, .. } => take_message(sim, call, to, shown),
         Request::MarkRead { wamid, typing } => take_mark(sim, call, wamid, *typing),
     };
     taken.unwrap_or_else(GraphError::into_response)
 }
 
-fn take_message(sim: &Arc<Inner>, call: usize, to: &str) -> Result<Response, GraphError> {
+fn take_message(
+    sim: &Arc<Inner>,
+    call: usize,
+    to: &str,
+    shown: &Shown,
+) -> Result<Response, GraphError> {
     let wamid = new_wamid();
     let mut taken = Err(GraphError::of(131056));
     sim.state.send_modify(|state| {
         let person = state.person_at(to);
+        if !state.has(shown) {
+            taken = Err(GraphError::of(131009));
+            return;
+        }
         if let Some(rate) = state.program.pair_rate {
             let sent: Vec<_> = state.chat(&person).map(|bubble| bubble.at).collect();
             if !rate.allows(&sent, Utc::now()) {

@@ -11,12 +11,15 @@ mod error;
 mod fault;
 mod graph;
 mod kapso;
+mod media;
+mod outgoing;
 mod person;
 mod phone;
 mod receipt;
 mod request;
 mod settings;
 mod state;
+mod upload;
 mod webhook;
 
 use std::{
@@ -31,17 +34,21 @@ use tokio_util::sync::CancellationToken;
 
 pub use account::Account;
 pub use fault::{Fault, FaultRule, On, PairRate, Receipt, ReceiptRule};
+pub use media::{Enclosed, Kept, Trick};
 pub use person::Person;
 pub use phone::Phone;
 pub use request::MAX_TEXT;
 pub use settings::{Settings, Through};
 pub use state::{Attempt, Bubble, Call, CallKind, Delivery, End, Side, State, Ticks, Typing};
+pub use upload::Uploaded;
 pub use webhook::{Message, SIGNATURE_HEADER, escaped, signature};
 
 use crate::{Gates, http_client, http_client_trusting, server::Server};
 
 /// Larger than any request Graph would take.
 const MAX_REQUEST: usize = 4 << 20;
+/// The largest file, and its form.
+const MAX_UPLOAD: usize = 101 << 20;
 
 /// A running simulator. Clones are the same one.
 #[derive(Clone)]
@@ -97,7 +104,12 @@ impl Whatsapp {
         });
         let router = Router::new()
             .route("/{version}/{id}/messages", routing::post(graph::messages))
+            .route(
+                "/{version}/{id}/media",
+                routing::post(upload::take).layer(DefaultBodyLimit::max(MAX_UPLOAD)),
+            )
             .route("/{version}/debug_token", routing::get(account::debug_token))
+            .route("/media/{id}", routing::get(media::bytes))
             .route("/{version}/{id}", routing::get(account::object))
             .route(
                 "/{version}/{id}/phone_numbers",

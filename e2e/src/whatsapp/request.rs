@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::GraphError,
+    outgoing::{self, Shown},
     person::{digits, is_user_id},
 };
 
@@ -22,7 +23,7 @@ pub(crate) enum Request {
     /// `to` as it was written: a phone number or a user id.
     Message {
         to: String,
-        text: String,
+        shown: Shown,
         callback: Option<String>,
     },
     MarkRead {
@@ -84,6 +85,8 @@ fn mark_read(body: &Map<String, Value>) -> Result<Request, GraphError> {
 }
 
 fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
+    // Text is what Graph takes a message without a type for.
+    let kind = string(body, "type")?.unwrap_or("text");
     only_keys(
         body,
         "",
@@ -93,7 +96,7 @@ fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
             "to",
             "recipient",
             "type",
-            "text",
+            kind,
             "context",
             "biz_opaque_callback_data",
             "recipient_identity_key_hash",
@@ -102,12 +105,6 @@ fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
     if string(body, "recipient_type")?.is_some_and(|kind| kind != "individual") {
         return Err(GraphError::parameter(
             "Param recipient_type must be individual.",
-        ));
-    }
-    // Text is what Graph takes a message without a type for.
-    if string(body, "type")?.is_some_and(|kind| kind != "text") {
-        return Err(GraphError::parameter(
-            "This simulator takes messages of type text only.",
         ));
     }
     let callback = string(body, "biz_opaque_callback_data")?;
@@ -119,7 +116,7 @@ fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
     check_context(body)?;
     Ok(Request::Message {
         to: recipient(body)?,
-        text: text(body)?,
+        shown: outgoing::read(kind, body)?,
         callback: callback.map(str::to_owned),
     })
 }
@@ -147,32 +144,6 @@ fn recipient(body: &Map<String, Value>) -> Result<String, GraphError> {
     }
 }
 
-fn text(body: &Map<String, Value>) -> Result<String, GraphError> {
-    let Some(Value::Object(text)) = body.get("text") else {
-        return Err(GraphError::missing("text"));
-    };
-    only_keys(text, "text", &["body", "preview_url"])?;
-    if text
-        .get("preview_url")
-        .is_some_and(|value| !value.is_boolean())
-    {
-        return Err(GraphError::parameter(
-            "Param text['preview_url'] must be a boolean.",
-        ));
-    }
-    let text = string(text, "body")?.ok_or_else(|| GraphError::missing("text['body']"))?;
-    if text.trim().is_empty() {
-        return Err(GraphError::parameter(
-            "Param text['body'] must be a non-empty string.",
-        ));
-    }
-    if text.chars().count() > MAX_TEXT {
-        let details = format!("Param text['body'] must be at most {MAX_TEXT} characters long.");
-        return Err(GraphError::parameter(details));
-    }
-    Ok(text.to_owned())
-}
-
 fn check_context(body: &Map<String, Value>) -> Result<(), GraphError> {
     match body.get("context") {
         None => Ok(()),
@@ -187,7 +158,10 @@ fn check_context(body: &Map<String, Value>) -> Result<(), GraphError> {
     }
 }
 
-fn string<'a>(object: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>, GraphError> {
+pub(super) fn string<'a>(
+    object: &'a Map<String, Value>,
+    key: &str,
+) -> Result<Option<&'a str>, GraphError> {
     match object.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -197,7 +171,11 @@ fn string<'a>(object: &'a Map<String, Value>, key: &str) -> Result<Option<&'a st
     }
 }
 
-fn only_keys(object: &Map<String, Value>, place: &str, known: &[&str]) -> Result<(), GraphError> {
+pub(super) fn only_keys(
+    object: &Map<String, Value>,
+    place: &str,
+    known: &[&str],
+) -> Result<(), GraphError> {
     match object.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => {

@@ -10,8 +10,11 @@ use serde_json::Value;
 use super::{
     account::Account,
     fault::Program,
+    media::Kept,
+    outgoing::Shown,
     person::{Person, is_user_id},
     phone::Phone,
+    upload::Uploaded,
 };
 
 #[derive(Debug, Default)]
@@ -28,6 +31,10 @@ pub struct State {
     pub people: Vec<Person>,
     /// The phones on the demonstration page.
     pub phones: Vec<Phone>,
+    /// Files that can be fetched.
+    pub media: Vec<Kept>,
+    /// Files that the product uploaded.
+    pub uploads: Vec<Uploaded>,
     /// What Meta tells about us.
     pub account: Account,
     pub(crate) program: Program,
@@ -191,6 +198,13 @@ impl State {
                 callback: None,
             });
         }
+    }
+
+    /// Whether there is what a message refers to.
+    pub(crate) fn has(&self, shown: &Shown) -> bool {
+        let is_there = |wamid: &String| self.bubbles.iter().any(|bubble| bubble.wamid == *wamid);
+        let has_file = |id: &String| self.uploads.iter().any(|upload| upload.id == *id);
+        shown.to.as_ref().is_none_or(is_there) && shown.media.as_ref().is_none_or(has_file)
     }
 
     /// A message is on its way to the person: the call is taken and typing ends.

@@ -49,6 +49,7 @@ const ALLOWED: [Allowed; 6] = [
             "database-url",
             "kapso-key",
             "master-key",
+            "transcription-key",
         ],
         holds: &["access-token", "database-password", "master-key"],
         networks: &["host"],

@@ -194,7 +194,7 @@ proptest! {
     #[test]
     fn any_text_reaches_the_agent_as_a_valid_frame(text in "\\PC{0,200}|[\\x00-\\x1f]{0,9}") {
         static SEND: LazyLock<Validator> = LazyLock::new(|| schema("ChatSendParams", false));
-        let frame = Request::Send(Send::new("main-1", &text, "t:1")).encode(7);
+        let frame = Request::Send(Send::new("main-1", &text, &[], "t:1")).encode(7);
         let frame: Value = serde_json::from_str(&frame).unwrap();
         prop_assert!(SEND.is_valid(&frame["params"]));
     }

@@ -13,6 +13,7 @@ use crate::{
 
 fn question(turn: TurnId, cursor: Option<&str>) -> Question<'_> {
     Question {
+        attachments: &[],
         session: "main-1",
         cursor,
         turn,

@@ -6,12 +6,13 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "backup",
     "event",
     "frozen",
     "inbox",
     "line",
+    "media",
     "outbox",
     "presence",
     "receipt",
@@ -23,6 +24,7 @@ const TABLES: [&str; 19] = [
     "turn",
     "upgrade",
     "upgrade_sandbox",
+    "upload",
     "usage",
     "worker",
     "_sqlx_migrations",

@@ -236,6 +236,19 @@ impl Runtime for Engine {
         .boxed()
     }
 
+    fn put<'a>(&'a self, id: &'a str, archive: Vec<u8>) -> Answer<'a, ()> {
+        async move {
+            let container = self.inspect(id).await?;
+            ensure!(!archive.is_empty(), "an empty archive");
+            ensure!(
+                container.is_some_and(|container| container.observed == Observed::Running),
+                "a file was put into a sandbox that does not run"
+            );
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         async move {
             self.stall.pass("start").await;

@@ -24,6 +24,7 @@ use crate::{
     tenant::address::AddressBook,
     turn::{self, Trigger, Turn},
     wake::Wakes,
+    whatsapp::outgoing::Outgoing,
     worker::{Progress, route::Routing},
 };
 
@@ -149,7 +150,7 @@ impl Desk {
         let draft = Draft {
             key: text.to_owned(),
             class: Class::Reply,
-            text: text.to_owned(),
+            message: Outgoing::text(text),
         };
         let mut db = self.db.acquire().await.unwrap();
         let now = self.routing.clock.now();

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::whatsapp::client::{Accepted, Client, Line, Recipient, http_builder};
 use crate::whatsapp::failure::{Class, SendError};
+use crate::whatsapp::outgoing::Outgoing;
 use crate::whatsapp::provider::{Api, Provider};
 
 const PHONE: &str = "16505551234";
@@ -48,7 +49,9 @@ async fn send(api: &Api, to: &Recipient) -> Result<Accepted, SendError> {
         phone_number_id: "106",
         access_token: &token,
     };
-    client().send_text(line, to, TEXT, "0198:1").await
+    client()
+        .send(line, to, &Outgoing::text(TEXT), "0198:1")
+        .await
 }
 
 async fn send_to(address: SocketAddr) -> SendError {

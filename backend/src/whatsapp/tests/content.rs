@@ -60,9 +60,10 @@ fn a_text_is_told_as_it_was_written() {
 #[test]
 fn what_is_not_read_has_a_name() {
     let rows = [
-        ("image", json!({"id": "1"}), "image"),
-        ("audio", json!({"id": "1", "voice": true}), "voice"),
-        ("audio", json!({"id": "1"}), "audio"),
+        // Without its id a file cannot be had.
+        ("image", json!({"caption": "me"}), "image"),
+        ("audio", json!({"voice": true}), "voice"),
+        ("audio", json!({"id": "../1"}), "audio"),
         ("contacts", json!([{"phones": []}]), "contact card"),
         ("location", json!({"latitude": "north"}), "location"),
         (

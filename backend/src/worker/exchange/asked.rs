@@ -11,15 +11,36 @@ use crate::{
     seal::Opener,
     turn::{self, Turn},
     whatsapp::{
-        event::{self, InboundEvent, Message},
+        event::{self, Content, InboundEvent, Message},
+        media::Media,
         told::{self, Quoted},
     },
 };
 
 /// What a person's messages say, and the last one's id for the typing indicator.
 pub struct Asked {
-    pub text: String,
+    /// What went on since the last question, in front of it.
+    before: Vec<String>,
+    /// A paragraph each.
+    pub told: Vec<Told>,
     pub last_wamid: Option<String>,
+}
+
+pub struct Told {
+    pub text: String,
+    /// Came with it, and lies where the text says once somebody has put it there.
+    pub media: Option<Box<Media>>,
+}
+
+impl Asked {
+    pub fn text(&self) -> String {
+        let told = self.told.iter().map(|told| told.text.as_str());
+        let before = self.before.iter().map(String::as_str);
+        match self.told.is_empty() {
+            true => String::new(),
+            false => before.chain(told).collect::<Vec<_>>().join("\n\n"),
+        }
+    }
 }
 
 /// Reads a person's conversation.
@@ -32,22 +53,27 @@ impl Reading<'_> {
     /// Several messages are one question, each a paragraph. In front stands what went on since the
     /// last question and was no part of it: what the agent said unasked, what the person took back.
     pub async fn asked(&self, turn: &Turn) -> anyhow::Result<Asked> {
-        let mut paragraphs = Vec::new();
-        let mut last_wamid = None;
+        let mut asked = Asked {
+            before: Vec::new(),
+            told: Vec::new(),
+            last_wamid: None,
+        };
         for body in inbox::of_turn(self.db, turn.tenant, turn.id).await? {
             if let Some(message) = self.message(&body)? {
-                paragraphs.push(self.told(turn.tenant, &message).await?);
-                last_wamid = Some(message.id);
+                let text = self.told(turn.tenant, &message).await?;
+                let media = match message.content {
+                    Content::Media(media) => Some(media),
+                    _ => None,
+                };
+                asked.told.push(Told { text, media });
+                asked.last_wamid = Some(message.id);
             }
         }
-        paragraphs.retain(|paragraph| !paragraph.is_empty());
-        if !paragraphs.is_empty() {
-            paragraphs.splice(0..0, self.since_the_last(turn).await?);
+        asked.told.retain(|told| !told.text.is_empty());
+        if !asked.told.is_empty() {
+            asked.before = self.since_the_last(turn).await?;
         }
-        Ok(Asked {
-            text: paragraphs.join("\n\n"),
-            last_wamid,
-        })
+        Ok(asked)
     }
 
     async fn since_the_last(&self, turn: &Turn) -> anyhow::Result<Vec<String>> {
@@ -83,7 +109,7 @@ impl Reading<'_> {
         let bodies = outbox::unasked(self.db, turn.tenant, during).await?;
         bodies
             .iter()
-            .map(|body| Ok(String::from_utf8(self.opener.open(body)?)?))
+            .map(|body| Ok(body.open(self.opener)?.told()))
             .collect()
     }
 
@@ -106,7 +132,7 @@ impl Reading<'_> {
     /// A message of this conversation, by its id. `None` when it is older than what we keep.
     async fn quoted(&self, tenant: TenantId, wamid: &str) -> anyhow::Result<Option<Quoted>> {
         if let Some(body) = outbox::by_wamid(self.db, tenant, wamid).await? {
-            let text = String::from_utf8(self.opener.open(&body)?)?;
+            let text = body.open(self.opener)?.told();
             return Ok(Some(Quoted { ours: true, text }));
         }
         let Some(body) = inbox::by_wamid(self.db, tenant, wamid).await? else {

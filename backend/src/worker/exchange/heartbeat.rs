@@ -10,14 +10,18 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Exchange, Left, Next, Reached, said};
+use super::{
+    Exchange, Left, Next, Reached,
+    compose::Towards,
+    said::{self, Wanted},
+};
 use crate::{
     gateway::{
         ask::{Outcome, Question, Said},
         protocol::{Abort, Delete, Request},
     },
     inbox,
-    outbox::{Class, Draft},
+    outbox::Class,
     seal,
     tenant::{self, window},
     turn::{End, Trigger, Turn},
@@ -49,6 +53,7 @@ impl Exchange {
         let lately = self.reading().said_unasked(turn, lately).await?;
         let session = format!("heartbeat-{}", turn.id);
         let question = Question {
+            attachments: &[],
             session: &session,
             cursor: None,
             turn: turn.id,
@@ -73,7 +78,14 @@ impl Exchange {
             }
             Outcome::TimedOut { .. } => (End::Buried("deadline"), Vec::new()),
         };
-        let drafts = self.unasked(turn, zone, &said);
+        let towards = Towards {
+            tenant: turn.tenant,
+            endpoint: &reached.endpoint,
+            answers: None,
+        };
+        let drafts = self
+            .compose(&towards, self.unasked(turn, zone, &said))
+            .await?;
         let left = Left {
             drafts,
             ..Left::nothing(end)
@@ -85,15 +97,15 @@ impl Exchange {
 
     /// Keyed by the day and the words: whatever restarts, and however often the agent says them,
     /// the person reads the same words once a day.
-    fn unasked(&self, turn: &Turn, zone: Tz, said: &[Said]) -> Vec<Draft> {
+    fn unasked(&self, turn: &Turn, zone: Tz, said: &[Said]) -> Vec<Wanted> {
         let day = turn.created_at.with_timezone(&zone).date_naive();
         let key = self.master.derive("unasked");
         let texts = said.iter().filter_map(|said| spoken(&said.text));
-        let drafts = texts.flat_map(|text| {
+        let wanted = texts.flat_map(|text| {
             let words = hex::encode(&seal::keyed_hash(&key, text.as_bytes())[..8]);
-            said::drafts(&format!("unasked/{day}/{words}"), Class::Proactive, text)
+            said::wanted(&format!("unasked/{day}/{words}"), Class::Proactive, text)
         });
-        drafts.collect()
+        wanted.collect()
     }
 
     /// Resolves when a message of the person waits for its turn.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Exchange, Left, Next, Reached, said::Read};
+use super::{Exchange, Left, Next, Reached, asked::Asked, compose::Towards, said::Read};
 use crate::{
     copy,
     gateway::ask::{Outcome, Question},
@@ -30,22 +30,28 @@ impl Exchange {
     /// Asks, and meanwhile shows that we do.
     pub(super) async fn answer(&self, turn: &Turn) -> anyhow::Result<Next> {
         let asked = self.reading().asked(turn).await;
-        let asked = asked.context("read a turn's messages")?;
-        if asked.text.is_empty() {
+        let mut asked = asked.context("read a turn's messages")?;
+        let last_wamid = asked.last_wamid.clone();
+        if asked.told.is_empty() {
             return self.finish(turn, Left::nothing(End::Silent)).await;
         }
-        let answering = self.converse(turn, &asked.text);
+        let answering = self.converse(turn, &mut asked);
         tokio::select! {
             next = self.announced(turn, answering) => next,
-            never = self.typing.keep(turn.tenant, asked.last_wamid.as_deref()) => match never {},
+            never = self.typing.keep(turn.tenant, last_wamid.as_deref()) => match never {},
         }
     }
 
-    async fn converse(&self, turn: &Turn, text: &str) -> anyhow::Result<Next> {
+    async fn converse(&self, turn: &Turn, asked: &mut Asked) -> anyhow::Result<Next> {
         let Some((reached, deadline)) = self.reach_by(turn).await? else {
             return self.bury(turn, "sandbox_not_ready").await;
         };
         self.introduce(turn, &reached).await;
+        let attachments = self.bring(turn, &reached, asked).await?;
+        let text = asked.text();
+        if text.is_empty() {
+            return self.finish(turn, Left::nothing(End::Silent)).await;
+        }
         let (session_no, cursor) = self.session(turn.sandbox, &reached).await?;
         let session = format!("main-{session_no}");
         let question = Question {
@@ -53,12 +59,13 @@ impl Exchange {
             cursor: cursor.as_deref(),
             turn: turn.id,
             attempt: turn.attempt,
-            text,
+            text: &text,
+            attachments: &attachments,
             deadline,
             idle: self.idle,
         };
-        let asked = tokio::select! {
-            asked = self.ask(turn, &reached, &question) => asked?,
+        let answered = tokio::select! {
+            answered = self.ask(turn, &reached, &question) => answered?,
             // It cannot even write down that it failed, and has to be started again, which sets
             // some space free. Not asked again: it would most likely fill that, too.
             () = self.sandboxes.out_of_space(&reached.endpoint) => {
@@ -66,7 +73,7 @@ impl Exchange {
                 return self.bury(turn, "disk_full").await;
             }
         };
-        let (end, said, new) = match asked {
+        let (end, said, new) = match answered {
             Outcome::Answered { said, cursor } => (End::Answered, said, cursor),
             Outcome::Silent { said, cursor } => (End::Silent, said, cursor),
             Outcome::ModelFailed { said, cursor } => (End::Buried("model_failed"), said, cursor),
@@ -89,9 +96,14 @@ impl Exchange {
             new,
             said,
         };
+        let towards = Towards {
+            tenant: turn.tenant,
+            endpoint: &reached.endpoint,
+            answers: asked.last_wamid.as_deref(),
+        };
         let left = Left {
             end,
-            drafts: read.drafts(Class::Reply),
+            drafts: self.compose(&towards, read.wanted(Class::Reply)).await?,
             cursor: read.moved(),
             apology: match end {
                 End::Buried(why) => self.apology(turn, why).await,
@@ -174,11 +186,6 @@ impl Exchange {
         key: &str,
         text: &str,
     ) -> anyhow::Result<()> {
-        let draft = Draft {
-            key: key.to_owned(),
-            class: Class::Ours,
-            text: text.to_owned(),
-        };
-        self.enqueue(db, turn, &[draft]).await
+        self.enqueue(db, turn, &[Draft::ours(key, text)]).await
     }
 }

@@ -5,12 +5,15 @@
 //! where, depends on what started the turn: [`message`] or [`heartbeat`].
 
 pub(crate) mod asked;
+pub(super) mod compose;
+mod enclosed;
 mod heartbeat;
 mod introduce;
 mod message;
 mod restored;
 pub(super) mod said;
 mod typing;
+mod voice;
 
 pub use typing::Typing;
 
@@ -19,7 +22,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     clock::Clock,
@@ -28,7 +34,6 @@ use crate::{
         ask::{Outcome, Question},
         connection::Connection,
     },
-    id::TenantId,
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
@@ -36,8 +41,10 @@ use crate::{
     sandbox::{self, Endpoint, Sandboxes},
     seal::{MasterKey, Opener, Sealer},
     tenant,
+    transcribe::Transcriber,
     turn::{self, End, Trigger, Turn},
     wake::Wakes,
+    whatsapp::fetch::Fetcher,
 };
 use asked::Reading;
 use said::Moved;
@@ -67,6 +74,10 @@ pub struct Exchange {
     pub sandboxes: Sandboxes,
     pub gateways: Arc<Gateways>,
     pub typing: Typing,
+    pub fetcher: Fetcher,
+    pub transcriber: Option<Transcriber>,
+    /// [`compose::FILES_AT_ONCE`].
+    pub files: Semaphore,
     pub wakes: Wakes,
     pub shutdown: Shutdown,
     /// How long a turn may take in which a person waits for an answer.
@@ -74,6 +85,8 @@ pub struct Exchange {
     /// How long an idle conversation may leave us without an answer.
     pub idle: Duration,
     pub messages_per_turn: usize,
+    /// Bytes of files that one person may send in a day.
+    pub media_per_day: i64,
 }
 
 /// What a look at the agent led to.
@@ -280,8 +293,7 @@ impl Exchange {
             tracing::warn!("the turn is no longer ours");
             return Ok(Next::Over);
         }
-        let drafts = self.to_send(&mut tx, turn.tenant, left.drafts).await?;
-        self.enqueue(&mut tx, turn, &drafts).await?;
+        self.enqueue(&mut tx, turn, &left.drafts).await?;
         if let Some(apology) = left.apology {
             self.say(&mut tx, turn, &format!("apology/{}", turn.id), apology)
                 .await?;
@@ -299,27 +311,10 @@ impl Exchange {
         metrics::counter!("clawkaka_turns_total", "outcome" => end.outcome()).increment(1);
         tracing::info!(
             outcome = end.outcome(),
-            messages = drafts.len(),
+            messages = left.drafts.len(),
             "turn ended"
         );
         Ok(Next::Over)
-    }
-
-    /// What of it is new, within the limit. After a reset of the cursor a transcript repeats what
-    /// was sent before.
-    pub(super) async fn to_send(
-        &self,
-        db: &mut PgConnection,
-        tenant: TenantId,
-        drafts: Vec<Draft>,
-    ) -> anyhow::Result<Vec<Draft>> {
-        let mut drafts = outbox::without_known(db, tenant, drafts).await?;
-        if drafts.len() > self.messages_per_turn {
-            let over = drafts.len() - self.messages_per_turn;
-            metrics::counter!("clawkaka_messages_cut_total").increment(over as u64);
-            drafts.truncate(self.messages_per_turn);
-        }
-        Ok(drafts)
     }
 
     fn reading(&self) -> Reading<'_> {

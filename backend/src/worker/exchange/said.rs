@@ -1,16 +1,14 @@
-//! From what an assistant said to the WhatsApp messages that say it.
+//! From what an assistant said to what is to be sent, each with the key by which it is sent once.
 
 use sqlx::PgConnection;
 
 use crate::{
+    copy,
     gateway::ask::Said,
     id::SandboxId,
-    outbox::{Class, Draft},
+    outbox::Class,
     sandbox,
-    whatsapp::{
-        format::to_whatsapp,
-        split::{MAX_TEXT_CHARS, split},
-    },
+    whatsapp::answer::{self, Part},
 };
 
 /// How far a conversation was read, and what the assistant said up to there.
@@ -29,12 +27,12 @@ pub struct Moved {
 }
 
 impl Read {
-    /// What was said, as WhatsApp messages. Each carries its session and transcript id, so that it
-    /// is sent once; OpenClaw's ids are short and a fresh session begins anew.
-    pub fn drafts(&self, class: Class) -> Vec<Draft> {
+    /// What was said, in the messages that it takes. Each carries its session and transcript id, so that
+    /// it is sent once; OpenClaw's ids are short and a fresh session begins anew.
+    pub fn wanted(&self, class: Class) -> Vec<Wanted> {
         let parts = self.said.iter().flat_map(|said| {
             let key = format!("{}/{}", self.session_no, said.id);
-            drafts(&key, class, &said.text)
+            wanted(&key, class, &said.text)
         });
         parts.collect()
     }
@@ -56,15 +54,20 @@ impl Moved {
     }
 }
 
-/// One thing that was said, in as many messages as WhatsApp needs.
-pub fn drafts(key: &str, class: Class, text: &str) -> Vec<Draft> {
-    let texts = split(&to_whatsapp(text), MAX_TEXT_CHARS);
-    let parts = texts.into_iter().enumerate();
-    parts
-        .map(|(part, text)| Draft {
-            key: format!("{key}/{part}"),
-            class,
-            text,
-        })
-        .collect()
+/// One message that an assistant wants sent.
+pub struct Wanted {
+    pub key: String,
+    pub class: Class,
+    pub part: Part,
+}
+
+/// One thing that was said, in as many messages as it takes.
+pub fn wanted(key: &str, class: Class, text: &str) -> Vec<Wanted> {
+    let parts = answer::read(text, copy::CHOOSE).into_iter().enumerate();
+    let parts = parts.map(|(at, part)| Wanted {
+        key: format!("{key}/{at}"),
+        class,
+        part,
+    });
+    parts.collect()
 }

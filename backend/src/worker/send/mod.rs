@@ -38,6 +38,7 @@ use crate::{
     whatsapp::{
         client::{Accepted, Client, Recipient},
         failure::{self, SendError},
+        outgoing::Outgoing,
     },
     worker::{Progress, run_loop},
 };
@@ -71,7 +72,7 @@ struct Letter {
     post: Post,
     line: LineId,
     to: Recipient,
-    text: String,
+    message: Outgoing,
     claimed: Instant,
 }
 
@@ -161,14 +162,14 @@ impl Sending {
             return Ok(Claimed::Aside);
         }
         match self.address(&mut tx, next).await {
-            Ok(Some((line, to, text))) => {
+            Ok(Some((line, to, message))) => {
                 claim::start(&mut *tx, self.worker, post, now).await?;
                 tx.commit().await.context("commit a claim")?;
                 Ok(Claimed::Letter(Letter {
                     post,
                     line,
                     to,
-                    text,
+                    message,
                     claimed,
                 }))
             }
@@ -197,11 +198,11 @@ impl Sending {
         &self,
         db: &mut PgConnection,
         next: Next,
-    ) -> anyhow::Result<Option<(LineId, Recipient, String)>> {
+    ) -> anyhow::Result<Option<(LineId, Recipient, Outgoing)>> {
         let body = next.body.context("read a body that was cleared")?;
-        let text = String::from_utf8(self.opener.open(&body)?).context("read a body")?;
+        let message = body.open(&self.opener)?;
         let found = address::recipient(db, &self.opener, next.post.tenant).await?;
-        Ok(found.map(|(line, to)| (line, to, text)))
+        Ok(found.map(|(line, to)| (line, to, message)))
     }
 
     async fn send(&self, letter: Letter) {
@@ -226,7 +227,9 @@ impl Sending {
     }
 
     async fn post(&self, letter: &Letter) -> Result<Accepted, Refusal> {
-        let Letter { post, to, text, .. } = letter;
+        let Letter {
+            post, to, message, ..
+        } = letter;
         let Some(line) = self.lines.get(letter.line) else {
             // Its line was taken from us between two looks; nothing was sent.
             return Err(Refusal::not_sent());
@@ -241,7 +244,7 @@ impl Sending {
         }
         .to_string();
         let begun = Instant::now();
-        let answer = self.client.send_text(line, to, text, &callback).await;
+        let answer = self.client.send(line, to, message, &callback).await;
         let outcome = answer.as_ref().map_or("refused", |_| "accepted");
         metrics::histogram!("clawkaka_send_seconds", "outcome" => outcome).record(begun.elapsed());
         answer.map_err(|error| report(&error))

@@ -9,6 +9,7 @@ use super::look::Listed;
 use crate::{
     id::TenantId,
     operator::answer::stamp,
+    outbox::Body,
     seal::Opener,
     whatsapp::{
         event::{self, Content, InboundEvent},
@@ -85,7 +86,7 @@ async fn messages(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<
     .await
     .context("read what a person wrote")?;
     let sent = sqlx::query!(
-        "select created_at, sent_at, body, class, state from outbox where tenant_id = $1 order by seq",
+        "select created_at, sent_at, type as kind, body, class, state from outbox where tenant_id = $1 order by seq",
         id as TenantId
     )
     .fetch_all(db)
@@ -106,9 +107,15 @@ async fn messages(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<
             "ours" => "us",
             _ => "your assistant",
         };
+        let cleared = row.body.is_none();
+        let body = row.body.map(|sealed| Body {
+            kind: row.kind,
+            sealed,
+        });
+        let message = body.map(|body| body.open(opener)).transpose()?;
         let line = json!({ "at": stamp(row.sent_at.unwrap_or(row.created_at)), "from": from,
-                           "text": opened(opener, row.body.as_deref())?, "outcome": row.state,
-                           "cleared": row.body.is_none() });
+                           "text": message.map(|message| message.told()), "outcome": row.state,
+                           "cleared": cleared });
         all.push((row.created_at, line));
     }
     all.sort_by_key(|(at, _)| *at);

@@ -134,7 +134,7 @@ impl Story {
             .map(|text| Draft {
                 key: (*text).to_owned(),
                 class: Class::Reply,
-                text: (*text).to_owned(),
+                message: Outgoing::text(*text),
             })
             .collect();
         let mut db = self.db.acquire().await.unwrap();
