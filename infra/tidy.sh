@@ -17,7 +17,7 @@ owners() {
 worker          lease.rs
 presence        presence.rs
 line            line.rs
-tenant          tenant/mod.rs
+tenant          tenant/
 tenant_address  tenant/address.rs
 sandbox         sandbox/row
 turn            turn/

@@ -8,6 +8,9 @@ pub const SETTING_UP: &str =
 pub const CROWDED: &str =
     "Many people are writing just now. Your message is in the queue, and the answer will come.";
 
+/// An answer takes long, and nothing was said for a while.
+pub const STILL_WORKING: &str = "I am still working on it.";
+
 /// The agent could not be brought to an answer.
 pub const SORRY: &str =
     "Sorry, something went wrong on my side and I could not answer that. Please try again.";
@@ -24,6 +27,46 @@ pub const NO_ROOM: &str =
 
 /// A person writes more than the limits allow.
 pub const SLOW_DOWN: &str = "You are writing faster than I can keep up with, so I am leaving some messages out. Please wait a little.";
+
+/// Somebody stopped what was running. Nothing of it follows.
+pub const STOPPED: &str = "Okay, I have stopped.";
+
+/// Somebody wanted to stop, and there is nothing to stop.
+pub const NOTHING_RUNS: &str = "I am not working on anything right now.";
+
+/// Somebody wanted a fresh conversation.
+pub const FRESH: &str =
+    "A fresh conversation begins. What I noted for you in my files, I still know.";
+
+/// What a person can say beside what they say to their assistant.
+pub const HELP: &str = "I am your personal assistant. Write to me as you would to a person: I answer, remember what you tell me, and speak up when something you asked me to look after is due.\n\n\
+/stop - I stop what I am working on\n\
+/new - we begin a fresh conversation\n\
+/help - this message\n\n\
+STOP - you hear nothing more from me, until you write START\n\
+delete my data - I forget you and all that is yours, for good";
+
+/// The last word to somebody who wants to hear nothing more (WhatsApp's policy: an opt-out is
+/// honoured, and confirmed once).
+pub const OPTED_OUT: &str =
+    "You will hear nothing more from me. If you change your mind, write START.";
+
+/// Somebody wants to hear from us again.
+pub const OPTED_IN: &str = "Welcome back! Just write to me.";
+
+/// The word that confirms a deletion.
+pub const DELETE_WORD: &str = "DELETE";
+
+/// Before all that we have of a person is deleted.
+pub fn confirm_deletion() -> String {
+    format!(
+        "This deletes everything I have of you, for good: our messages, your reminders, and your assistant with its memory and files. To do it, answer {DELETE_WORD} within ten minutes; else nothing happens."
+    )
+}
+
+/// The last word to somebody who had everything deleted.
+pub const DELETED: &str =
+    "Done: everything I had of you is being deleted now. If you ever write again, we begin anew.";
 
 /// A voice message came, and nobody could put it into words.
 pub const CANNOT_HEAR: &str = "I could not hear your voice message. Please write it to me.";

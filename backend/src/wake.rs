@@ -27,6 +27,8 @@ pub struct Wakes {
     pub turns: Arc<Notify>,
     /// Rings `worker/send`.
     pub outbox: Arc<Notify>,
+    /// Rings all turns: somebody has stopped theirs.
+    pub stops: Arc<Notify>,
 }
 
 /// Passes rings of `web`'s own bell on to Postgres, many as one.

@@ -1,15 +1,10 @@
 //! From the words of the environment to settings that hold together, for the roles a process plays.
 
-use std::time::Duration;
-
 use super::{
     BadSettings, Config, Kapso, Limits, Llm, Ports, Raw, Roles, Sandbox, Timing, WhatsApp,
     check::Check,
 };
 use crate::whatsapp::provider::{Api, Provider};
-
-/// Until then WhatsApp may refuse a message that it took, and it is sent again.
-const MIN_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
     /// Checks every setting; the error names every bad one and says what to do.
@@ -48,6 +43,7 @@ impl Config {
                 &raw.whatsapp_app_secret,
                 &raw.whatsapp_access_token,
             ]);
+        let timing = Timing::check(&mut check, &raw);
         let config = Self {
             backup,
             roles,
@@ -159,17 +155,7 @@ impl Config {
                     .count("LIMIT_MESSAGES_PER_TURN", &raw.limit_messages_per_turn),
                 unasked_per_day: check.count("LIMIT_UNASKED_PER_DAY", &raw.limit_unasked_per_day),
             },
-            timing: Timing {
-                heartbeat_every: check.interval("HEARTBEAT_EVERY", &raw.heartbeat_every),
-                time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
-                sandbox_pause_after: check
-                    .duration("SANDBOX_PAUSE_AFTER", &raw.sandbox_pause_after),
-                sandbox_stop_after: check.duration("SANDBOX_STOP_AFTER", &raw.sandbox_stop_after),
-                turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
-                turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
-                send_unknown_wait: check.duration("SEND_UNKNOWN_WAIT", &raw.send_unknown_wait),
-                retention: check.duration_from("RETENTION", &raw.retention, MIN_RETENTION),
-            },
+            timing,
         };
         BadSettings::none(problems)?;
         Ok(config)

@@ -163,6 +163,20 @@ impl<'a> Check<'a> {
         }
     }
 
+    pub fn duration_to(&mut self, name: &str, value: &str, most: Duration) -> Duration {
+        match humantime::parse_duration(value) {
+            Ok(duration) if duration <= most => duration,
+            _ => {
+                let to = humantime::format_duration(most);
+                self.note(
+                    name,
+                    format_args!("must be a duration from 0s to {to}, for example 1500ms"),
+                );
+                most
+            }
+        }
+    }
+
     /// Sizes as Docker writes them: `512m`, `2g`.
     pub fn bytes(&mut self, name: &str, value: &str) -> i64 {
         let (digits, factor) = match value.strip_suffix(['k', 'm', 'g']) {

@@ -197,6 +197,13 @@ pub struct Raw {
     /// How often an agent may speak to its person unasked.
     #[arg(long, env = "LIMIT_UNASKED_PER_DAY", default_value = "4")]
     pub limit_unasked_per_day: String,
+    /// How long a message waits for another of the same person, at most 10s: quick messages in a row become one
+    /// question. 0s: each begins a turn at once.
+    #[arg(long, env = "DEBOUNCE", default_value = "1500ms")]
+    pub debounce: String,
+    /// After so long without a word a person who waits for an answer is told, once, that it is being worked on; 0s: never.
+    #[arg(long, env = "STILL_WORKING_AFTER", default_value = "45s")]
+    pub still_working_after: String,
     /// How long a turn may take before the person gets an apology.
     #[arg(long, env = "TURN_DEADLINE", default_value = "10m")]
     pub turn_deadline: String,

@@ -3,6 +3,7 @@
 mod assemble;
 mod check;
 pub mod env;
+mod timing;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use crate::{
 };
 use check::Check;
 pub use env::Raw;
+pub use timing::Timing;
 
 /// Everything a process needs to know, validated for the roles it plays.
 pub struct Config {
@@ -147,22 +149,6 @@ pub struct Limits {
     pub media_per_day: i64,
     pub messages_per_turn: i64,
     pub unasked_per_day: i64,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Zero: agents are never asked whether a person needs something.
-    pub heartbeat_every: Duration,
-    /// Of new people.
-    pub time_zone: chrono_tz::Tz,
-    /// Without a message a sandbox sleeps lightly, and then deeply.
-    pub sandbox_pause_after: Duration,
-    pub sandbox_stop_after: Duration,
-    pub turn_deadline: Duration,
-    pub turn_idle: Duration,
-    pub send_unknown_wait: Duration,
-    /// How long what was said is kept once it is done with.
-    pub retention: Duration,
 }
 
 /// What the operator has to mend, all of it.

@@ -49,6 +49,7 @@ fn a_complete_environment_is_taken_with_its_defaults() {
     assert_eq!(config.sandbox.memory, 2 << 30);
     assert_eq!(config.sandbox.bridge_address(), Ipv4Addr::new(10, 77, 0, 1));
     assert_eq!(config.timing.turn_deadline, Duration::from_secs(600));
+    assert_eq!(config.timing.debounce, Duration::from_millis(1_500));
 }
 
 #[test]
@@ -61,6 +62,8 @@ fn every_bad_setting_is_named_in_one_message() {
             "--sandbox-subnet=8.8.0.0/16",
             "--deployment=My Name",
             "--turn-deadline=soon",
+            "--debounce=11s",
+            "--still-working-after=10ms",
             "--retention=1h",
             "--metrics-address=everywhere",
             "--port=0",
@@ -77,6 +80,8 @@ fn every_bad_setting_is_named_in_one_message() {
         "SANDBOX_SUBNET",
         "CLAWKAKA_DEPLOYMENT",
         "TURN_DEADLINE",
+        "DEBOUNCE",
+        "STILL_WORKING_AFTER",
         "RETENTION",
         "METRICS_ADDRESS",
         "PORT",

@@ -204,7 +204,7 @@ fn outcome(verdict: Verdict, page: Page) -> Outcome {
     }
 }
 
-fn said(page: &Page) -> Vec<Said> {
+pub(super) fn said(page: &Page) -> Vec<Said> {
     let said = page.rows.iter().filter_map(|row| match &row.kind {
         Kind::Said(text) => Some(Said {
             id: row.id.clone(),

@@ -14,6 +14,7 @@ mod hello;
 mod next;
 pub mod protocol;
 mod reader;
+pub mod stop;
 pub mod suspend;
 pub mod transcript;
 mod wire;

@@ -1,10 +1,31 @@
-//! Rows whose person is erased, or that a restored backup found open.
+//! Rows that end without a turn: their person stops, leaves, is suspended or erased, or a restored
+//! backup found them open.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use crate::id::TenantId;
+
+/// Finishes what waits for a person, without a turn. How much that was.
+pub async fn end_waiting(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    outcome: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let ended = sqlx::query!(
+        "update inbox set done_at = $2, outcome = $3
+         where tenant_id = $1 and turn_id is null and done_at is null",
+        tenant as TenantId,
+        now,
+        outcome,
+    )
+    .execute(db)
+    .await
+    .context("end what waits for a person")?;
+    Ok(ended.rows_affected())
+}
 
 /// Empties what a person wrote and gives up what waits of it. The rows stay as long as WhatsApp may
 /// repeat them, or a repeat would be answered to somebody new; the sweep removes them.

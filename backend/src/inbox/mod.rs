@@ -3,6 +3,7 @@
 //! `web` inserts, `worker/route` gives each row an owner or finishes it, `worker/deliver` takes
 //! what waits for a person into a turn and finishes it with the turn.
 
+pub mod debounce;
 pub mod figures;
 pub mod forget;
 pub mod leave;
@@ -220,8 +221,8 @@ pub async fn recent(
     Ok(recent)
 }
 
-/// People with something waiting, longest first, but for those who are `busy` already, frozen or
-/// suspended.
+/// People with something waiting, longest first, but for those who are `busy` already, frozen,
+/// suspended or opted out.
 pub async fn waiting_tenants(
     db: impl PgExecutor<'_>,
     busy: &[TenantId],
@@ -239,7 +240,8 @@ pub async fn waiting_tenants(
              order by tenant_id, id) as first
          where not exists (select from frozen_tenant f where f.tenant_id = first.tenant_id)
            and not exists (
-               select from tenant t where t.id = first.tenant_id and t.status = 'suspended')
+               select from tenant t
+               where t.id = first.tenant_id and t.status in ('suspended', 'opted_out'))
          order by id
          limit $3"#,
         now,
@@ -325,14 +327,16 @@ pub async fn fire(
     Ok(())
 }
 
-/// The sealed bodies of a turn, in order of arrival.
+/// The sealed bodies of a turn, in the order in which the person wrote them as far as the provider
+/// tells, else in order of arrival.
 pub async fn of_turn(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     turn: TurnId,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let bodies = sqlx::query_scalar!(
-        "select body from inbox where tenant_id = $1 and turn_id = $2 order by id",
+        "select body from inbox where tenant_id = $1 and turn_id = $2
+         order by coalesce(provider_at, received_at), id",
         tenant as TenantId,
         turn as TurnId,
     )
@@ -377,21 +381,4 @@ pub async fn hand_over(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// Finishes what waits for a person who has just been suspended, as what they write from now on.
-pub async fn refuse_waiting(
-    db: impl PgExecutor<'_>,
-    tenant: TenantId,
-    now: DateTime<Utc>,
-) -> anyhow::Result<u64> {
-    let refused = sqlx::query!(
-        "update inbox set done_at = $2, outcome = 'refused'
-         where tenant_id = $1 and turn_id is null and done_at is null",
-        tenant as TenantId,
-        now,
-    )
-    .execute(db)
-    .await?;
-    Ok(refused.rows_affected())
 }

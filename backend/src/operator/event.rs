@@ -1,4 +1,4 @@
-//! Table `event`: what operators did. Rows are only ever added; the database refuses anything else.
+//! Table `event`: what operators did, and what people had done about themselves. Rows are only ever added; the database refuses anything else.
 //!
 //! Written in the transaction of the action itself, so that there is neither without the other.
 

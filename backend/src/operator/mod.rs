@@ -13,7 +13,7 @@ pub mod answer;
 mod backup;
 mod confirm;
 mod doctor;
-mod event;
+pub mod event;
 mod freeze;
 mod nuke;
 mod progress;

@@ -20,7 +20,7 @@ pub struct Next {
 
 /// Locks the oldest row that may go out, for a worker whose lease lives. Rows that another
 /// transaction has locked are passed over, so two workers never get the same one. Nothing goes out
-/// to the frozen or the suspended.
+/// to the frozen or the suspended, and to those who opted out a farewell only.
 pub async fn next(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
@@ -32,6 +32,7 @@ pub async fn next(
            from outbox o join tenant t on t.id = o.tenant_id
            where o.state = 'queued' and o.run_after <= $1 and o.expires_at > $1
              and t.line_id = any($2) and t.status <> 'suspended'
+             and (t.status <> 'opted_out' or o.class = 'farewell')
              and not exists (select from frozen_tenant f where f.tenant_id = t.id)
              and exists (select from worker w where w.id = $3 and w.lease_until > now())
              and not exists (

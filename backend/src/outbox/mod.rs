@@ -45,6 +45,8 @@ pub enum Class {
     Proactive,
     /// Ourselves.
     Ours,
+    /// Ourselves, to somebody who leaves: the only thing that they still get.
+    Farewell,
 }
 
 /// A message to be queued.
@@ -201,6 +203,22 @@ pub async fn times_unasked(
     .fetch_one(db)
     .await
     .context("count what was said unasked")
+}
+
+/// When the person last heard something of a turn, or was to.
+pub async fn last_of_turn(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    turn: TurnId,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select max(created_at) from outbox where tenant_id = $1 and turn_id = $2",
+        tenant as TenantId,
+        turn as TurnId,
+    )
+    .fetch_one(db)
+    .await
+    .context("look when a person last heard of a turn")
 }
 
 /// Which of these were queued before.

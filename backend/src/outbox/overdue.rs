@@ -123,6 +123,24 @@ pub async fn expire(
         .collect())
 }
 
+/// What came up for somebody who wants to hear nothing more: a send that failed since they said so, a
+/// late answer. It is given up, so that it does not come when they have us speak again.
+pub async fn silence(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let silenced = sqlx::query!(
+        "update outbox set state = 'failed', error = 'opted_out', done_at = $1
+         where id in (
+             select o.id from outbox o join tenant t on t.id = o.tenant_id
+             where o.state in ('queued', 'held', 'unknown') and o.class <> 'farewell'
+               and t.status = 'opted_out'
+             for update of o skip locked)",
+        now,
+    )
+    .execute(db)
+    .await
+    .context("silence messages to people who opted out")?;
+    Ok(silenced.rows_affected())
+}
+
 /// After a thaw: what is held for the person to write has its full time again, except for those who
 /// are still frozen.
 pub async fn hold_anew(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {

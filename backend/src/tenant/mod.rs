@@ -1,6 +1,7 @@
 //! Table `tenant`: the people on our lines.
 
 pub mod address;
+pub mod leave;
 pub mod window;
 
 use chrono::{DateTime, NaiveTime, Utc};
@@ -28,6 +29,10 @@ pub struct Tenant {
     pub id: TenantId,
     pub status: Status,
     pub told_at: Option<DateTime<Utc>>,
+    /// Until then the word that we asked for deletes all of theirs.
+    pub asked_until: Option<DateTime<Utc>>,
+    /// They are about to be erased.
+    pub leaves: bool,
 }
 
 /// What decides whether we may speak to a person unasked.
@@ -105,13 +110,16 @@ pub async fn create(
         id,
         status,
         told_at: None,
+        asked_until: None,
+        leaves: false,
     })
 }
 
 pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<Tenant>> {
     let tenant = sqlx::query_as!(
         Tenant,
-        r#"select id as "id: TenantId", status as "status: Status", told_at
+        r#"select id as "id: TenantId", status as "status: Status", told_at, asked_until,
+                  leaves_by is not null as "leaves!"
          from tenant where id = $1"#,
         id as TenantId,
     )
@@ -169,12 +177,23 @@ pub async fn told(db: impl PgExecutor<'_>, id: TenantId, now: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Two rows turned out to be one person: `newer` is closed and points to `older`.
+/// Two rows turned out to be one person: `newer` is closed and points to `older`, and who has left under
+/// one has left.
 pub async fn close_into(
     conn: &mut PgConnection,
     newer: TenantId,
     older: TenantId,
 ) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update tenant older set status = 'opted_out', leaves_by = newer.leaves_by
+         from tenant newer
+         where older.id = $2 and older.status = 'active'
+           and newer.id = $1 and newer.status = 'opted_out'",
+        newer as TenantId,
+        older as TenantId,
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "update tenant set status = 'erased', merged_into = $2 where id = $1",
         newer as TenantId,
@@ -212,7 +231,7 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
 pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let erased = sqlx::query!(
         "update tenant set status = 'erased', name = null, role = null, last_inbound_at = null,
-             told_at = null, has_agenda = false, time_zone = 'UTC', language = 'en'
+             told_at = null, asked_until = null, leaves_by = null, has_agenda = false, time_zone = 'UTC', language = 'en'
          where id = $1 and (status <> 'erased' or name is not null or last_inbound_at is not null)",
         id as TenantId,
     )

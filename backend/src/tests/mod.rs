@@ -5,6 +5,7 @@ mod batches;
 mod desk;
 mod figures;
 mod identity;
+mod manners;
 mod migrating;
 mod operator;
 mod retention;

@@ -35,7 +35,10 @@ pub const LIMITS: Limits = Limits {
     unasked_per_day: 4,
 };
 
+/// Likewise, but that messages wait for no others.
 pub const TIMING: Timing = Timing {
+    debounce: Duration::ZERO,
+    still_working_after: Duration::from_secs(45),
     sandbox_pause_after: Duration::from_secs(300),
     sandbox_stop_after: Duration::from_secs(1_800),
     heartbeat_every: Duration::from_secs(1800),

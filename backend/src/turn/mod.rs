@@ -2,6 +2,7 @@
 //! worker that holds it may finish it.
 
 pub mod deadline;
+pub mod stop;
 
 use std::collections::HashMap;
 
@@ -236,6 +237,8 @@ pub enum End {
     Silent,
     /// Nobody had asked, and then the person wrote: their message goes first.
     GaveWay,
+    /// Its person asked for that, and heard so.
+    Stopped,
     /// With an apology if somebody waits for an answer; the reason is for the operator.
     Buried(&'static str),
 }
@@ -246,12 +249,14 @@ impl End {
             Self::Answered => "answered",
             Self::Silent => "silent",
             Self::GaveWay => "gave_way",
+            Self::Stopped => "stopped",
             Self::Buried(reason) => reason,
         }
     }
 }
 
-/// Ends a turn in the caller's transaction. False when it is no longer ours: then roll back.
+/// Ends a turn in the caller's transaction. False when it is no longer ours, or its person has stopped
+/// it meanwhile: then roll back.
 pub async fn finish(
     conn: &mut PgConnection,
     worker: WorkerId,
@@ -266,7 +271,8 @@ pub async fn finish(
     };
     let updated = sqlx::query!(
         "update turn set state = $5, outcome = $6, done_at = $7
-         where id = $1 and tenant_id = $2 and worker_id = $3 and attempt = $4 and state = 'active'",
+         where id = $1 and tenant_id = $2 and worker_id = $3 and attempt = $4 and state = 'active'
+           and (stop_asked_at is null or $8)",
         turn.id as TurnId,
         turn.tenant as TenantId,
         worker as WorkerId,
@@ -274,6 +280,7 @@ pub async fn finish(
         state,
         end.outcome(),
         now,
+        end == End::Stopped,
     )
     .execute(conn)
     .await?;

@@ -10,6 +10,7 @@ use super::{
     backup::Backing,
     deliver::Delivery,
     exchange::{Exchange, Typing, compose},
+    leave::Leaving,
     listen,
     remind::Reminding,
     route::Routing,
@@ -163,8 +164,14 @@ pub async fn start(
         shutdown: shutdown.clone(),
         turn_deadline: TimeDelta::from_std(config.timing.turn_deadline)?,
         idle: config.timing.turn_idle,
+        still_working_after: config.timing.still_working_after,
         messages_per_turn: config.limits.messages_per_turn as usize,
         media_per_day: config.limits.media_per_day,
+    });
+    let leaving = Arc::new(Leaving {
+        db: db.clone(),
+        clock: Clock::System,
+        lease: lease.clone(),
     });
     let collect = listen::run(exchange.clone(), shutdown.clone());
     shutdown.run_forever("collect", collect);
@@ -186,6 +193,11 @@ pub async fn start(
         let reminding = reminding.clone();
         async move { reminding.step().await }
     });
+    let leave = run_loop("leave", Arc::default(), shutdown.clone(), move || {
+        let leaving = leaving.clone();
+        async move { leaving.step().await }
+    });
+    shutdown.run_forever("leave", leave);
     shutdown.run_forever("remind", remind);
     shutdown.run_forever("route", route);
     shutdown.run_forever("deliver", deliver);

@@ -89,6 +89,11 @@ impl Delivery {
                 progress = Progress::Worked;
             }
         }
+        if progress == Progress::Idle
+            && let Some(due) = inbox::debounce::next_due(&exchange.db, now).await?
+        {
+            return Ok(Progress::IdleFor((due - now).to_std()?));
+        }
         Ok(progress)
     }
 

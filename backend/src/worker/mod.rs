@@ -7,6 +7,7 @@ pub mod backup;
 pub mod crew;
 pub mod deliver;
 pub mod exchange;
+pub mod leave;
 pub mod listen;
 pub mod measure;
 pub mod remind;
@@ -32,6 +33,8 @@ const AFTER_ERROR: Duration = Duration::from_millis(500);
 pub enum Progress {
     Worked,
     Idle,
+    /// There is something to do by then, and nobody will ring for it.
+    IdleFor(Duration),
 }
 
 /// Runs `step` until the process stops.
@@ -49,6 +52,7 @@ pub async fn run_loop<Step>(
         let pause = match step().await {
             Ok(Progress::Worked) => continue,
             Ok(Progress::Idle) => TICK,
+            Ok(Progress::IdleFor(pause)) => pause.min(TICK),
             Err(error) => {
                 tracing::error!(station = name, "failed to {error:#}");
                 metrics::counter!("clawkaka_step_errors_total", "station" => name).increment(1);

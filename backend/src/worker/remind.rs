@@ -128,8 +128,10 @@ impl Reminding {
         let frozen = freeze::is_frozen(&mut *db, tenant).await?;
         let sandbox = sandbox::row::of(&mut *db, tenant).await?;
         let times_unasked = outbox::times_unasked(&mut *db, tenant, now - DAY).await?;
+        // Also what still waits for a next message.
+        let soon = now + inbox::debounce::LONGEST;
         let turn_waits = turn::is_active(&mut *db, tenant).await?
-            || inbox::what_waits(&mut *db, tenant, now).await?.is_some();
+            || inbox::what_waits(&mut *db, tenant, soon).await?.is_some();
         drop(db);
         Ok(Facts {
             late: now - due.next_at,

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 use super::scripted::{Server, connect, gateway};
 use crate::{
-    gateway::ask::{Outcome, Question, Said, ask, collect},
+    gateway::{
+        ask::{Outcome, Question, Said, ask, collect},
+        stop::stop,
+    },
     id::TurnId,
 };
 
@@ -226,4 +229,36 @@ async fn at_the_deadline_the_session_is_stopped() {
         .await
         .unwrap();
     assert!(matches!(outcome, Outcome::TimedOut { .. }));
+}
+
+#[tokio::test]
+async fn a_session_is_stopped_until_nothing_goes_on_and_what_was_answered_is_nobodys() {
+    let turn = TurnId::new();
+    let target = gateway(move |_, mut server| {
+        Box::pin(async move {
+            server.let_in().await;
+            let rows = [
+                answered("late"),
+                asked(&format!("{turn}:1")),
+                answered("a1"),
+            ];
+            // It was just beginning at the first abort, and only the second one ends it.
+            for busy in [true, false, false] {
+                let (id, params) = expect(&mut server, "sessions.abort").await;
+                assert_eq!(params["key"], "main-1");
+                server.answer(&id, json!({})).await;
+                let (id, _) = expect(&mut server, "chat.history").await;
+                server.answer(&id, page(&rows, busy)).await;
+            }
+            server.hold().await;
+        })
+    })
+    .await;
+    let connection = connect(&target).await;
+    let stopped = stop(&connection, "main-1", Some("u0 C"), turn).await;
+    let late = Said {
+        id: "late".into(),
+        text: "hi".into(),
+    };
+    assert_eq!(stopped.unwrap(), (vec![late], Some("a1 D".into())));
 }

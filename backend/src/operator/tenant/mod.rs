@@ -189,7 +189,7 @@ async fn suspend(
     let mut refused = 0;
     let mut sandbox = None;
     if is_new {
-        refused = inbox::refuse_waiting(&mut *tx, id, now).await?;
+        refused = inbox::leave::end_waiting(&mut *tx, id, "refused", now).await?;
         sandbox = row::set_intent(&mut *tx, id, Intent::Stopped).await?;
         let detail = json!({ "why": options.why, "refused_messages": refused,
                              "sandbox": sandbox.map(|id| id.0) });

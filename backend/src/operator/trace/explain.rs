@@ -93,6 +93,11 @@ fn arrived(seen: &Seen, row: &Received, now: DateTime<Utc>) -> Explanation {
             format!("It waits until the person's running turn {turn} ends."),
             format!("clawkaka trace {turn}"),
         ),
+        None if row.run_after > now => said(
+            "debounced",
+            "It waits a moment for another message, so that the two become one question.",
+            "The setting is DEBOUNCE.",
+        ),
         None => said(
             "waiting",
             "It is routed; a turn is about to be opened for it.",
@@ -139,6 +144,23 @@ fn finished(row: &Received) -> Explanation {
             "The person was erased before it was answered.",
             NOTHING,
         ),
+        "opted_out" => said(
+            "opted_out",
+            "The person wants to hear nothing from us (STOP), so it is not answered.",
+            "They hear from us again once they write START.",
+        ),
+        "stopped" => said(
+            "stopped",
+            "The person took it back (/stop) before it was asked.",
+            NOTHING,
+        ),
+        "stop" | "fresh" | "help" | "opt_out" | "opt_in" | "delete_asked" | "delete_confirmed" => {
+            said(
+                "command",
+                format!("It was a command to us: {outcome}."),
+                NOTHING,
+            )
+        }
         "unknown_line" => said(
             "unknown_line",
             "It came in on a number that is none of ours.",
@@ -166,13 +188,19 @@ fn stopped(person: &Person, now: DateTime<Utc>) -> Option<Explanation> {
             format!("clawkaka unfreeze{}", again(freeze.scope)),
         ));
     }
-    (person.status == "suspended").then(|| {
-        said(
+    match person.status.as_str() {
+        "suspended" => Some(said(
             "suspended",
             "The person is suspended.",
             format!("clawkaka tenant resume {}", person.id),
-        )
-    })
+        )),
+        "opted_out" => Some(said(
+            "opted_out",
+            "The person wants to hear nothing from us (STOP).",
+            "They hear from us again once they write START.",
+        )),
+        _ => None,
+    }
 }
 
 fn in_turn(seen: &Seen, turn: &Turn, now: DateTime<Utc>) -> Explanation {
@@ -182,6 +210,16 @@ fn in_turn(seen: &Seen, turn: &Turn, now: DateTime<Utc>) -> Explanation {
             "in_turn",
             format!("Its turn is open, but {NO_WORKER}; the next one takes it over."),
             START_WORKER,
+        );
+    }
+    if let Some(at) = turn.stop_asked_at {
+        return said(
+            "stopping",
+            format!(
+                "The person stopped it {}; the agent is being told.",
+                when(at, now)
+            ),
+            NOTHING,
         );
     }
     if turn.submitted_at.is_some() {
@@ -234,6 +272,7 @@ fn ended_without_answer(turn: &Turn) -> Explanation {
             format!("The turn was given up: {outcome}."),
             "The next message begins afresh.",
         ),
+        _ if outcome == "stopped" => said("stopped", "The person stopped it.", NOTHING),
         _ => said("silent", "The agent chose to say nothing.", NOTHING),
     }
 }

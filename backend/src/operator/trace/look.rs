@@ -60,6 +60,7 @@ pub struct Turn {
     pub created_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
     pub deadline_at: DateTime<Utc>,
+    pub stop_asked_at: Option<DateTime<Utc>>,
     pub done_at: Option<DateTime<Utc>>,
     pub outcome: Option<String>,
 }
@@ -181,7 +182,7 @@ async fn turn(db: &mut PgConnection, id: TurnId) -> anyhow::Result<Option<Turn>>
         Turn,
         r#"select id as "id: TurnId", tenant_id as "tenant: TenantId",
              sandbox_id as "sandbox: SandboxId", session, trigger, state, attempt, claims,
-             created_at, submitted_at, deadline_at, done_at, outcome
+             created_at, submitted_at, deadline_at, stop_asked_at, done_at, outcome
            from turn where id = $1"#,
         id as TurnId,
     )

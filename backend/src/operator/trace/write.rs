@@ -171,6 +171,7 @@ fn turn_json(turn: &Turn) -> Value {
         "created_at": stamp(turn.created_at),
         "submitted_at": turn.submitted_at.map(stamp),
         "deadline_at": stamp(turn.deadline_at),
+        "stop_asked_at": turn.stop_asked_at.map(stamp),
         "done_at": turn.done_at.map(stamp),
         "outcome": turn.outcome,
     })

@@ -157,6 +157,11 @@ impl Backing {
                 Ok(store) => Box::pin(self.work(&job, &store)).await,
                 Err(error) => Err(error),
             },
+            // Whoever is erased has no snapshots where none are made.
+            None if job.kind == Kind::Erase => Ok(Came::To(End {
+                outcome: "no_store",
+                ..End::default()
+            })),
             None => Ok(Came::Nothing("no_store")),
         };
         // Without a note of it the job stays this worker's, and nobody else takes it.

@@ -126,7 +126,7 @@ impl Exchange {
 
     /// Stops what still runs in the session and throws it away. What a crash leaves behind is small,
     /// and OpenClaw prunes its sessions itself.
-    async fn close(&self, reached: &Reached, session: &str) {
+    pub(super) async fn close(&self, reached: &Reached, session: &str) {
         let delete = Delete {
             key: session,
             delete_transcript: true,

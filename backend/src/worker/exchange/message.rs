@@ -1,8 +1,6 @@
 //! A turn that the person began: what they wrote goes to their agent's main conversation, and
 //! whatever happens they hear of it.
 
-use std::time::Duration;
-
 use anyhow::Context;
 
 use super::{Exchange, Left, Next, Reached, asked::Asked, compose::Towards, said::Read};
@@ -11,11 +9,8 @@ use crate::{
     gateway::ask::{Outcome, Question},
     outbox::{Class, Draft},
     sandbox,
-    turn::{self, End, Trigger, Turn},
+    turn::{End, Trigger, Turn},
 };
-
-/// A first answer that takes longer than this is announced.
-const ANNOUNCE_AFTER: Duration = Duration::from_secs(3);
 
 fn apology(turn: &Turn, why: &str) -> Option<&'static str> {
     match (turn.trigger, why) {
@@ -39,6 +34,7 @@ impl Exchange {
         tokio::select! {
             next = self.announced(turn, answering) => next,
             never = self.typing.keep(turn.tenant, last_wamid.as_deref()) => match never {},
+            never = self.keep_company(turn) => match never {},
         }
     }
 
@@ -140,43 +136,6 @@ impl Exchange {
             Ok(()) => self.wakes.outbox.notify_one(),
             Err(error) => tracing::warn!("failed to mention a full disk: {error:#}"),
         }
-    }
-
-    /// Runs `work`; if it is this person's first answer and takes long, says so meanwhile.
-    async fn announced<T>(&self, turn: &Turn, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(ANNOUNCE_AFTER) => {}
-        }
-        if let Err(error) = self.announce(turn).await {
-            tracing::warn!("failed to announce a first answer: {error:#}");
-        }
-        work.await
-    }
-
-    async fn announce(&self, turn: &Turn) -> anyhow::Result<()> {
-        let mut db = self.db.acquire().await?;
-        if turn::has_earlier(&mut *db, turn).await? {
-            return Ok(());
-        }
-        // The key makes it once in a lifetime, whatever restarts meanwhile.
-        self.say(&mut db, turn, "first-contact", copy::SETTING_UP)
-            .await?;
-        self.wakes.outbox.notify_one();
-        Ok(())
-    }
-
-    /// Somebody whose assistant must wait for a place hears so, once in a turn.
-    pub(super) async fn say_crowded(&self, turn: &Turn) -> anyhow::Result<()> {
-        if turn.trigger == Trigger::Heartbeat {
-            return Ok(());
-        }
-        let mut db = self.db.acquire().await?;
-        let key = format!("crowded/{}", turn.id);
-        self.say(&mut db, turn, &key, copy::CROWDED).await?;
-        self.wakes.outbox.notify_one();
-        Ok(())
     }
 
     pub(super) async fn say(

@@ -9,9 +9,11 @@ pub(super) mod compose;
 mod enclosed;
 mod heartbeat;
 mod introduce;
+mod meanwhile;
 mod message;
 mod restored;
 pub(super) mod said;
+mod stop;
 mod typing;
 mod voice;
 
@@ -84,6 +86,8 @@ pub struct Exchange {
     pub turn_deadline: TimeDelta,
     /// How long an idle conversation may leave us without an answer.
     pub idle: Duration,
+    /// How long a person waits without a word before they are told that it goes on. Zero: for ever.
+    pub still_working_after: Duration,
     pub messages_per_turn: usize,
     /// Bytes of files that one person may send in a day.
     pub media_per_day: i64,
@@ -95,6 +99,8 @@ enum Next {
     Over,
     /// Ask again, under the turn's new key.
     Again,
+    /// Its person wants it to end.
+    Stop,
 }
 
 /// What a turn leaves behind, all at once.
@@ -136,17 +142,23 @@ impl Exchange {
     /// Runs a turn to its end, or gives it back when the process stops.
     pub async fn run(&self, mut turn: Turn) {
         let worked = async {
+            let mut stops = false;
             loop {
-                let looked = match self.lease.is_held() {
-                    true => self.look(&turn).await,
+                let looked = match (self.lease.is_held(), stops) {
                     // Postgres is away: either it comes back or the process stops.
-                    false => Err(anyhow::anyhow!(
+                    (false, _) => Err(anyhow::anyhow!(
                         "go on with a turn without the worker's lease"
                     )),
+                    (true, true) => self.stop(&turn).await,
+                    (true, false) => tokio::select! {
+                        looked = self.look(&turn) => looked,
+                        () = self.stop_asked(&turn) => Ok(Next::Stop),
+                    },
                 };
                 match looked {
                     Ok(Next::Over) => return,
                     Ok(Next::Again) => turn.attempt += 1,
+                    Ok(Next::Stop) => stops = true,
                     Err(error) => {
                         tracing::warn!("failed to {error:#}");
                         tokio::time::sleep(AFTER_ERROR).await;
@@ -290,6 +302,9 @@ impl Exchange {
         let (now, end) = (self.clock.now(), left.end);
         let mut tx = self.db.begin().await.context("begin the end of a turn")?;
         if !turn::finish(&mut tx, self.lease.id, turn, end, now).await? {
+            if turn::stop::asked(&mut *tx, turn).await?.is_some() {
+                return Ok(Next::Stop);
+            }
             tracing::warn!("the turn is no longer ours");
             return Ok(Next::Over);
         }

@@ -19,6 +19,9 @@ impl Sending {
             tracing::warn!(tenant.id = %post.tenant, message.id = %post.id, ?state,
                 "a message expired");
         }
+        for _ in 0..overdue::silence(&self.db, now).await? {
+            count("opted_out");
+        }
         // In this order: a receipt that arrives after the first look cannot count as read by the second.
         let Some(listening) = presence::stretch(&self.db).await? else {
             return Ok(());

@@ -104,7 +104,7 @@ async fn messages(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<
     }
     for row in sent {
         let from = match row.class.as_str() {
-            "ours" => "us",
+            "ours" | "farewell" => "us",
             _ => "your assistant",
         };
         let cleared = row.body.is_none();

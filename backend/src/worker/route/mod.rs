@@ -4,6 +4,13 @@
 //! row ends up waiting for a person's turn, or finished with an outcome. Routing twice is harmless,
 //! for whatever it does commits together with the row's own mark.
 
+mod admit;
+mod command;
+mod obey;
+
+use command::Command;
+use obey::ENDS_A_TURN;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -17,11 +24,10 @@ use crate::{
     copy,
     id::{InboxId, LineId, TenantId},
     inbox::{self, Unrouted},
-    line,
     outbox::{self, Draft},
-    receipt, reminder,
+    receipt,
     seal::{Opener, Sealer},
-    tenant::{self, Status, Tenant, address::AddressBook},
+    tenant::{self, Status, address::AddressBook},
     wake::Wakes,
     whatsapp::event::{self, Content, InboundEvent, Message},
 };
@@ -30,8 +36,6 @@ use crate::{
 const BATCH: i64 = 64;
 /// How long a row rests that could not be routed, while the ones behind it go on.
 const PUT_OFF: TimeDelta = TimeDelta::minutes(1);
-/// Over a limit we say so once in this time.
-const SAY_EVERY: TimeDelta = TimeDelta::days(1);
 
 /// What routing needs.
 pub struct Routing {
@@ -56,11 +60,13 @@ impl Routing {
             return Ok(Progress::Idle);
         }
         let mut tx = self.db.begin().await.context("begin routing")?;
+        let mut stops = false;
         for row in &rows {
             let mut savepoint = tx.begin().await.context("begin routing a row")?;
             match self.route(&mut savepoint, row, now).await {
                 Ok(outcome) => {
                     savepoint.commit().await.context("keep a routed row")?;
+                    stops |= ENDS_A_TURN.contains(&outcome);
                     metrics::counter!("clawkaka_routed_total", "outcome" => outcome).increment(1);
                 }
                 Err(error) => {
@@ -73,6 +79,9 @@ impl Routing {
         tx.commit().await.context("commit routing")?;
         self.wakes.turns.notify_one();
         self.wakes.outbox.notify_one();
+        if stops {
+            self.wakes.stops.notify_waiters();
+        }
         Ok(Progress::Worked)
     }
 
@@ -131,6 +140,11 @@ impl Routing {
         self.book
             .learn(db, line, tenant.id, &message.sender, now)
             .await?;
+        let command = command::read(&message).filter(|command| match command {
+            Command::OptIn => tenant.status == Status::OptedOut,
+            Command::Confirm => tenant.asked_until.is_some_and(|until| now < until),
+            _ => true,
+        });
         match tenant.status {
             Status::Active => {}
             Status::Refused if self.has_room(db, line, now).await? => {
@@ -140,17 +154,31 @@ impl Routing {
                 self.say_once(db, &tenant, copy::NO_ROOM, now).await?;
                 return self.finish(db, id, Some(tenant.id), "refused", now).await;
             }
-            Status::Suspended | Status::OptedOut | Status::Erased => {
+            Status::OptedOut => match command {
+                Some(command @ Command::OptIn) if !tenant.leaves => {
+                    tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now))
+                        .await?;
+                    return self.obey(db, id, tenant.id, command, now).await;
+                }
+                _ => return self.finish(db, id, Some(tenant.id), "opted_out", now).await,
+            },
+            Status::Suspended | Status::Erased => {
                 return self.finish(db, id, Some(tenant.id), "refused", now).await;
             }
         }
         tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now)).await?;
         outbox::release_held(&mut *db, tenant.id, now).await?;
+        if let Some(command) = command.filter(|command| command.is_urgent()) {
+            return self.obey(db, id, tenant.id, command, now).await;
+        }
         if self.is_over_limit(db, tenant.id, now).await? {
             self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
             return self
                 .finish(db, id, Some(tenant.id), "over_limit", now)
                 .await;
+        }
+        if let Some(command) = command {
+            return self.obey(db, id, tenant.id, command, now).await;
         }
         match message.content {
             Content::Other(kind) => {
@@ -179,73 +207,12 @@ impl Routing {
             }
             _ => {
                 inbox::give(&mut *db, id, tenant.id).await?;
+                if !self.timing.debounce.is_zero() {
+                    inbox::debounce::put_off(&mut *db, tenant.id, self.timing.debounce).await?;
+                }
                 Ok("waiting")
             }
         }
-    }
-
-    /// Makes a row for somebody new: active while there is room, else refused.
-    async fn welcome(
-        &self,
-        db: &mut PgConnection,
-        line: LineId,
-        message: &Message,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<Tenant> {
-        let status = if self.has_room(db, line, now).await? {
-            Status::Active
-        } else {
-            Status::Refused
-        };
-        let name = message
-            .name
-            .as_ref()
-            .map(|name| self.sealer.seal(name.as_bytes()));
-        let zone = self.timing.time_zone;
-        let tenant = tenant::create(&mut *db, line, status, name, zone, now).await?;
-        reminder::schedule_heartbeat(&mut *db, tenant.id, self.timing.heartbeat_every, now).await?;
-        tracing::info!(tenant.id = %tenant.id, ?status, "somebody new wrote");
-        Ok(tenant)
-    }
-
-    async fn has_room(
-        &self,
-        db: &mut PgConnection,
-        line: LineId,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<bool> {
-        let limits = &self.limits;
-        Ok(tenant::count(&mut *db).await? < limits.tenants
-            && line::admit_signup(db, line, limits.signups_per_hour, limits.signup_burst, now)
-                .await?)
-    }
-
-    async fn is_over_limit(
-        &self,
-        db: &mut PgConnection,
-        tenant: TenantId,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<bool> {
-        let recent = inbox::recent(db, tenant, now).await?;
-        Ok(recent.last_minute >= self.limits.inbound_per_minute
-            || recent.last_day >= self.limits.inbound_per_day
-            || recent.waiting >= self.limits.waiting)
-    }
-
-    /// Says that a limit is reached, at most once a day.
-    async fn say_once(
-        &self,
-        db: &mut PgConnection,
-        tenant: &Tenant,
-        text: &str,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
-        if tenant.told_at.is_some_and(|told| told > now - SAY_EVERY) {
-            return Ok(());
-        }
-        tenant::told(&mut *db, tenant.id, now).await?;
-        let key = format!("limit/{}", now.timestamp());
-        self.say(db, tenant.id, key, text.to_owned(), now).await
     }
 
     async fn say(
