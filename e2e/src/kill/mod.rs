@@ -201,7 +201,8 @@ impl Matrix {
     async fn before_our_commit(&mut self, name: &str) -> anyhow::Result<()> {
         self.say_and_hold_the_model(name).await?;
         let mut lock = self.product.postgres.db.begin().await?;
-        sqlx::query("lock table outbox in access exclusive mode")
+        // Nothing can be written; what is there can be read, as turns do before they end.
+        sqlx::query("lock table outbox in share row exclusive mode")
             .execute(&mut *lock)
             .await?;
         self.product.gates.release(name, Then::Go);
