@@ -166,7 +166,7 @@ ports_of() {
 
 hand_out() {
   write_secrets
-  write_sealing_key
+  write_webs_keys
   write_settings
   write_variables
   say "Each role has its own, in $STATE/secrets"

@@ -18,6 +18,10 @@ Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy
   trace <message id> [--json]       where a message is, without its content
   freeze | unfreeze [--line ID | --tenant ID] [--why TEXT]
                                     stop what goes out, and let it go again; webhooks are stored meanwhile
+  line list | add | remove LINE | test LINE [--to NUMBER]
+                                    the numbers that people write to; secrets from files or standard input
+  send --to ID|NUMBER --text TEXT|- [--key KEY] [--wait]
+                                    says something to one person, as ourselves, once
   tenant list | show ID | suspend ID | resume ID | export ID --to PATH | erase ID
   sandbox list | show ID | logs ID | wake ID | pause ID | stop ID
                                     the sandboxes, by their own id or their person's
@@ -70,7 +74,16 @@ in_containers() {
   fi
   if [[ $1 != doctor ]]; then
     # So that Ctrl-C reaches the command, and not only the docker that started it.
-    if [[ -t 0 && -t 1 ]]; then terminal=(-it); fi
+    if [[ -t 0 && -t 1 ]]; then
+      terminal=(-it)
+    elif [[ $1 == line || $1 == send ]]; then
+      # What is typed or piped in is for the command: secrets, a text, a yes.
+      terminal=(-i)
+    fi
+    if [[ $1 == line && ${2:-} == add ]]; then
+      hand_in_files "$@"
+      return
+    fi
     exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "$@"
   fi
   for role in worker web-a web-b broker; do
@@ -78,6 +91,46 @@ in_containers() {
     docker exec "$(container "$role")" clawkaka "$@" || status=1
   done
   return "$status"
+}
+
+# The container has none of this machine's files: what is in those that are named goes in by standard input, a line
+# each, in the order in which the command asks.
+hand_in_files() {
+  local -A files=()
+  local words=() options=() name
+  while (($#)); do
+    case $1 in
+      --*-file=*) files[${1%%=*}]=${1#*=} ;;
+      --*-file)
+        (($# > 1)) || die "$1 needs a file."
+        files[$1]=$2
+        shift
+        ;;
+      *) words+=("$1") ;;
+    esac
+    shift
+  done
+  if ((${#files[@]} == 0)); then
+    exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "${words[@]}"
+  fi
+  for name in "${!files[@]}"; do
+    options+=("$name" -)
+    [[ ${files[$name]} == - || -r ${files[$name]} ]] || die "there is no file ${files[$name]} to read for $name."
+  done
+  for name in --access-token-file --api-key-file --app-secret-file --webhook-secret-file --verification-token-file; do
+    case ${files[$name]:-} in
+      '') ;;
+      -) first_line ;;
+      *) first_line <"${files[$name]}" ;;
+    esac
+  done | docker exec -i "$(container worker)" clawkaka "${words[@]}" "${options[@]}"
+}
+
+# Takes no more than it gives, so that the next one has the next line.
+first_line() {
+  local line=''
+  IFS= read -r line || true
+  printf '%s\n' "$line"
 }
 
 # Nothing may serve the database meanwhile; a container like the worker's does it.

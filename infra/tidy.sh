@@ -16,7 +16,7 @@ owners() {
   cat <<'END'
 worker          lease.rs
 presence        presence.rs
-line            line.rs
+line            line/
 tenant          tenant/
 tenant_address  tenant/address.rs
 sandbox         sandbox/row

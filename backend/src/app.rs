@@ -16,12 +16,16 @@ use crate::{
     broker::{self, Broker, Timeouts},
     clock::Clock,
     config::{Config, Keys},
-    http::{self, Web, batch, drain::Door},
+    http::{self, Web, batch, drain::Door, secrets::Secrets},
     lease::Lease,
     lifecycle::Shutdown,
-    line, migrate, presence,
+    line::{
+        self,
+        stored::{self, Stored},
+    },
+    migrate, presence,
     sandbox::{disks::Limit, docker::Docker, layout::Layout, spec::Shape},
-    seal::Sealer,
+    seal::{Opener, Sealer},
     telemetry, wake,
     worker::crew,
 };
@@ -51,8 +55,8 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     .await?;
 
     if roles.web || roles.worker {
-        for (api, number, _) in config.lines() {
-            line::seed(&db, api.provider, number).await?;
+        for line in config.lines() {
+            line::seed(&db, line.api.provider, line.number).await?;
         }
     }
     if roles.broker {
@@ -85,24 +89,25 @@ pub async fn connect(database_url: &SecretString) -> anyhow::Result<PgPool> {
 async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow::Result<()> {
     let sealing_key = match &config.keys {
         Keys::Master(master) => master.sealing_key(),
-        Keys::Sealing(key) => key.clone(),
+        Keys::Web { sealing, .. } => sealing.clone(),
         Keys::None => anyhow::bail!("web needs a key to seal with"),
     };
-    let stored = Arc::new(Notify::new());
-    let (batches, lanes) = batch::batches(db.clone(), Clock::System, stored.clone());
+    let secrets = Secrets::of(config.lines(), config.keys.webhook_key().map(Opener::with));
+    let known = secrets.clone();
+    follow_lines(db, shutdown, move |lines| known.set_added(lines)).await?;
+    let arrived = Arc::new(Notify::new());
+    let (batches, lanes) = batch::batches(db.clone(), Clock::System, arrived.clone());
     let web = Web {
         db: db.clone(),
         batches,
         sealer: Arc::new(Sealer::new(sealing_key)),
-        app_secret: config.whatsapp.app_secret.clone(),
-        kapso_secret: config.kapso.webhook_secret.clone(),
-        verification_token: config.whatsapp.verification_token.clone(),
+        secrets,
     };
     // It ends after the last request, and so after the listener.
     shutdown.run_forever("store", lanes.run());
     shutdown.run_forever(
         "notify",
-        wake::tell_workers(db.clone(), stored, shutdown.clone()),
+        wake::tell_workers(db.clone(), arrived, shutdown.clone()),
     );
     shutdown.run_forever("presence", presence::keep(db.clone(), shutdown.clone()));
     let listener = bind(Ipv4Addr::UNSPECIFIED, config.ports.web, "webhooks").await?;
@@ -119,6 +124,22 @@ async fn start_web(config: &Config, db: &PgPool, shutdown: &Shutdown) -> anyhow:
         last_one_is_in,
         shutdown,
     );
+    Ok(())
+}
+
+/// Applies the lines that operators added, as they are now and whenever they change.
+pub async fn follow_lines(
+    db: &PgPool,
+    shutdown: &Shutdown,
+    apply: impl Fn(&[Stored]) + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let known = stored::all(db).await?;
+    apply(&known);
+    let bell = Arc::new(Notify::new());
+    let listening = wake::listen_to_operators(db.clone(), bell.clone(), shutdown.clone());
+    shutdown.run_forever("listen for lines", listening);
+    let following = stored::follow(db.clone(), known, bell, shutdown.clone(), apply);
+    shutdown.run_forever("lines", following);
     Ok(())
 }
 

@@ -11,6 +11,10 @@ pub const CROWDED: &str =
 /// An answer takes long, and nothing was said for a while.
 pub const STILL_WORKING: &str = "I am still working on it.";
 
+/// An operator tries whether a line can send.
+pub const LINE_TEST: &str =
+    "This is a test: messages from this number arrive. You need not answer.";
+
 /// The agent could not be brought to an answer.
 pub const SORRY: &str =
     "Sorry, something went wrong on my side and I could not answer that. Please try again.";

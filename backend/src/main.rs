@@ -28,7 +28,7 @@ enum Command {
     Serve(Box<Raw>),
     /// Brings the database up to date. Safe to run again.
     Migrate(Box<Raw>),
-    /// Prints the part of CLAWKAKA_MASTER_KEY that a process needs which is only web.
+    /// Prints the parts of CLAWKAKA_MASTER_KEY that a process needs which is only web, a line each.
     Keys(Box<Raw>),
     #[command(flatten)]
     Operate(operator::Command),
@@ -73,8 +73,10 @@ fn migrate(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
 }
 
 fn keys(raw: Raw, problems: Vec<String>) -> anyhow::Result<ExitCode> {
-    let key = config::master_key(raw, problems)?.sealing_key();
-    say(&format!("CLAWKAKA_SEALING_KEY={}", key.to_base64()));
+    let master = config::master_key(raw, problems)?;
+    let (sealing, webhooks) = (master.sealing_key(), master.webhook_key());
+    say(&format!("CLAWKAKA_SEALING_KEY={}", sealing.to_base64()));
+    say(&format!("CLAWKAKA_WEBHOOK_KEY={}", webhooks.to_base64()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -268,7 +268,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
     gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
-        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media"]),
+        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media", "line_secrets"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
     // Worker: backups.

@@ -1,7 +1,8 @@
 //! Keys, and the sealing of what we store about people.
 //!
-//! `web` holds only the reading key's public half: it can seal, not read. The worker derives all
-//! keys from the master key. A sealed value is `ephemeral public key (32) ‖ nonce (24) ‖ box`
+//! `web` holds only the reading key's public half: it can seal, not read. Of another pair it holds the
+//! secret half: with that it opens the secrets by which it verifies webhooks, and nothing else. The
+//! worker derives all keys from the master key. A sealed value is `ephemeral public key (32) ‖ nonce (24) ‖ box`
 //! (X25519 and XChaCha20-Poly1305). The ephemeral key is made once per process and renewed every
 //! [`SEALS_PER_KEY`] values: a key exchange per message would cost more than the insert itself.
 
@@ -57,13 +58,37 @@ impl MasterKey {
         key
     }
 
-    fn reading_key(&self) -> SecretKey {
-        SecretKey::from(self.derive("seal"))
+    fn reading_key(&self) -> OpeningKey {
+        OpeningKey(SecretKey::from(self.derive("seal")))
     }
 
     /// What `web` gets instead of the master key.
     pub fn sealing_key(&self) -> SealingKey {
-        SealingKey(self.reading_key().public_key())
+        self.reading_key().sealing_key()
+    }
+
+    /// What `web` gets besides: it opens the secrets of webhooks. Nobody else's are sealed to it.
+    pub fn webhook_key(&self) -> OpeningKey {
+        OpeningKey(SecretKey::from(self.derive("webhook")))
+    }
+}
+
+/// The secret half of a pair: opens what was sealed to it.
+#[derive(Clone)]
+pub struct OpeningKey(SecretKey);
+
+impl OpeningKey {
+    pub fn parse(text: &SecretString) -> anyhow::Result<Self> {
+        let bytes = parse_key(text.expose_secret())?;
+        Ok(Self(SecretKey::from(bytes)))
+    }
+
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.0.to_bytes())
+    }
+
+    pub fn sealing_key(&self) -> SealingKey {
+        SealingKey(self.0.public_key())
     }
 }
 
@@ -73,16 +98,20 @@ pub struct SealingKey(PublicKey);
 
 impl SealingKey {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let bytes = STANDARD.decode(text.trim()).context("not base64")?;
-        let Ok(key) = <[u8; PUBLIC_KEY_BYTES]>::try_from(bytes) else {
-            bail!("must be 32 bytes of base64, as `clawkaka keys` prints it");
-        };
-        Ok(Self(PublicKey::from(key)))
+        Ok(Self(PublicKey::from(parse_key(text)?)))
     }
 
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0.as_bytes())
     }
+}
+
+fn parse_key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let bytes = STANDARD.decode(text.trim()).context("not base64")?;
+    let Ok(key) = <[u8; 32]>::try_from(bytes) else {
+        bail!("must be 32 bytes of base64, as `clawkaka keys` prints it");
+    };
+    Ok(key)
 }
 
 /// Seals; cannot open.
@@ -131,8 +160,12 @@ pub struct Opener {
 
 impl Opener {
     pub fn new(master: &MasterKey) -> Self {
+        Self::with(master.reading_key())
+    }
+
+    pub fn with(key: OpeningKey) -> Self {
         Self {
-            secret: master.reading_key(),
+            secret: key.0,
             known: Mutex::default(),
         }
     }
@@ -147,7 +180,7 @@ impl Opener {
         self.box_from(*public)
             .decrypt(&(*nonce).into(), boxed)
             .ok()
-            .context("open a sealed value: wrong CLAWKAKA_MASTER_KEY or damaged")
+            .context("open a sealed value: wrong CLAWKAKA_MASTER_KEY, or part of it, or damaged")
     }
 
     fn box_from(&self, public: [u8; PUBLIC_KEY_BYTES]) -> Arc<ChaChaBox> {
@@ -185,6 +218,17 @@ mod tests {
         let opener = Opener::new(&master());
         assert_eq!(opener.open(&one).unwrap(), b"hello");
         assert_eq!(opener.open(&two).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn webs_key_opens_the_secrets_of_webhooks_and_no_message() {
+        let key = SecretString::from(master().webhook_key().to_base64());
+        let web = Opener::with(OpeningKey::parse(&key).unwrap());
+        let secret = Sealer::new(master().webhook_key().sealing_key()).seal(b"app secret");
+        assert_eq!(web.open(&secret).unwrap(), b"app secret");
+        let message = Sealer::new(master().sealing_key()).seal(b"hello");
+        assert!(web.open(&message).is_err());
+        assert!(Opener::new(&master()).open(&secret).is_err());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgListener};
+use anyhow::Context;
+use sqlx::{PgConnection, PgPool, postgres::PgListener};
 use tokio::sync::Notify;
 
 use crate::lifecycle::Shutdown;
@@ -17,6 +18,8 @@ const NOTIFY_EVERY: Duration = Duration::from_millis(2);
 const RELISTEN_EVERY: Duration = Duration::from_secs(1);
 /// The channel on which `web` says that the inbox has something.
 const CHANNEL: &str = "clawkaka_inbox";
+/// The channel on which an operator's command says that the lines have changed.
+const LINES: &str = "clawkaka_lines";
 
 /// One bell per queue.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +54,33 @@ pub async fn tell_workers(db: PgPool, bell: Arc<Notify>, shutdown: Shutdown) {
 
 /// Rings the worker's bell whenever a `web` process says so.
 pub async fn listen_to_web(db: PgPool, wakes: Wakes, shutdown: Shutdown) {
+    listen(db, CHANNEL, wakes.inbox, shutdown).await;
+}
+
+/// Rings when an operator has changed the lines.
+pub async fn listen_to_operators(db: PgPool, bell: Arc<Notify>, shutdown: Shutdown) {
+    listen(db, LINES, bell, shutdown).await;
+}
+
+/// Says, with the commit, that the lines have changed.
+pub async fn tell_of_lines(conn: &mut PgConnection) -> anyhow::Result<()> {
+    sqlx::query_scalar!("select pg_notify($1, '')", LINES)
+        .fetch_one(conn)
+        .await
+        .context("tell that the lines have changed")?;
+    Ok(())
+}
+
+/// Rings once at the beginning, too: something may have been said before we listened.
+async fn listen(db: PgPool, channel: &'static str, bell: Arc<Notify>, shutdown: Shutdown) {
     loop {
         let listening = async {
             let mut listener = PgListener::connect_with(&db).await?;
-            listener.listen(CHANNEL).await?;
-            wakes.inbox.notify_one();
+            listener.listen(channel).await?;
+            bell.notify_one();
             loop {
                 listener.recv().await?;
-                wakes.inbox.notify_one();
+                bell.notify_one();
             }
             #[expect(unreachable_code, reason = "gives the block its type")]
             Ok::<(), sqlx::Error>(())
@@ -66,7 +88,7 @@ pub async fn listen_to_web(db: PgPool, wakes: Wakes, shutdown: Shutdown) {
         tokio::select! {
             ended = listening => {
                 if let Err(error) = ended {
-                    tracing::warn!("failed to listen for new messages: {error:#}");
+                    tracing::warn!(channel, "failed to listen: {error:#}");
                 }
             }
             () = shutdown.stopping() => return,

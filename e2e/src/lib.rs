@@ -15,6 +15,7 @@ pub mod docker;
 pub mod engine;
 pub mod gate;
 pub mod kill;
+pub mod line;
 pub mod logs;
 pub mod model;
 pub mod place;

@@ -45,12 +45,13 @@ write_secrets() {
 }
 
 # What can be derived is derived where the product's own program is.
-write_sealing_key() {
-  local key
-  key=$(docker run --rm --network none --cap-drop ALL --read-only --user 0:0 -e CLAWKAKA_MASTER_KEY_FILE=/key \
+write_webs_keys() {
+  local keys
+  keys=$(docker run --rm --network none --cap-drop ALL --read-only --user 0:0 -e CLAWKAKA_MASTER_KEY_FILE=/key \
     -v "$STATE/secrets/master-key:/key:ro" "$CLAWKAKA_IMAGE" keys 2>"$LOGS/keys.log" 9>&-) ||
-    die "web's part of the master key cannot be made." "$LOGS/keys.log"
-  write_secret sealing-key "${key#CLAWKAKA_SEALING_KEY=}"
+    die "web's parts of the master key cannot be made." "$LOGS/keys.log"
+  write_secret sealing-key "$(sed -n 's/^CLAWKAKA_SEALING_KEY=//p' <<<"$keys")"
+  write_secret webhook-key "$(sed -n 's/^CLAWKAKA_WEBHOOK_KEY=//p' <<<"$keys")"
 }
 
 # Written over in place: a container sees the file that was there when it was made.
@@ -125,7 +126,7 @@ write_variables() {
     echo "CADDY_IMAGE=$CADDY_IMAGE"
     echo "POSTGRES_SETTINGS=$(mark_of "$infra"/postgres/*)"
     echo "CADDY_SETTINGS=$(mark_of "$infra/Caddyfile")"
-    echo "WEB_SETTINGS=$(mark_of "$secrets"/{database-url,sealing-key,app-secret,verification-token,kapso-secret})"
+    echo "WEB_SETTINGS=$(mark_of "$secrets"/{database-url,sealing-key,webhook-key,app-secret,verification-token,kapso-secret})"
     echo "BROKER_SETTINGS=$(mark_of "$secrets"/{database-url,model-key})"
     echo "WORKER_SETTINGS=$(mark_of "$secrets"/{database-url,master-key,access-token,kapso-key,transcription-key,backup-key,backup-session})"
   } >"$STATE/compose/variables.env"

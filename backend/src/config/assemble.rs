@@ -2,9 +2,8 @@
 
 use super::{
     BadSettings, Config, Kapso, Limits, Llm, Ports, Raw, Roles, Sandbox, Timing, WhatsApp,
-    check::Check,
+    check::Check, line,
 };
-use crate::whatsapp::provider::{Api, Provider};
 
 impl Config {
     /// Checks every setting; the error names every bad one and says what to do.
@@ -23,33 +22,25 @@ impl Config {
         Self::check_for(none, raw, problems)
     }
 
-    fn check_for(roles: Roles, raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
+    fn check_for(roles: Roles, mut raw: Raw, mut problems: Vec<String>) -> anyhow::Result<Self> {
         let mut check = Check::new(&mut problems);
         let port = check.number("PORT", &raw.port, 1..=65_000);
         let backup = roles.worker.then(|| check.backup(&raw)).flatten();
-        // Who sets one of a provider's settings wants its line; who sets none at all, Meta's.
-        let wanted = |settings: &[&Option<String>]| {
-            let mut texts = settings.iter().filter_map(|setting| setting.as_deref());
-            texts.any(|text| !text.is_empty())
-        };
-        let kapso = wanted(&[
-            &raw.kapso_phone_number_id,
-            &raw.kapso_webhook_secret,
-            &raw.kapso_api_key,
-        ]);
-        let meta = !kapso
-            || wanted(&[
-                &raw.whatsapp_sender_phone_number_id,
-                &raw.whatsapp_app_secret,
-                &raw.whatsapp_access_token,
-            ]);
+        let (meta, kapso) = line::wanted(&raw);
+        let whatsapp = WhatsApp::check(&mut check, &mut raw, meta, roles);
+        let kapso = Kapso::check(&mut check, &mut raw, kapso, roles);
         let timing = Timing::check(&mut check, &raw);
         let config = Self {
             backup,
             roles,
             deployment: check.name("CLAWKAKA_DEPLOYMENT", &raw.deployment),
-            database_url: check.database_url(raw.database_url),
-            keys: check.keys(roles, raw.master_key, raw.sealing_key),
+            database_url: check.database_url(raw.database_url.take()),
+            keys: check.keys(
+                roles,
+                raw.master_key.take(),
+                raw.sealing_key.take(),
+                raw.webhook_key.take(),
+            ),
             ports: Ports {
                 web: port as u16,
                 worker_health: check.port("WORKER_HEALTH_PORT", raw.worker_health_port, port + 1),
@@ -58,52 +49,8 @@ impl Config {
                 broker: check.port("BROKER_PORT", raw.broker_port, port + 4),
             },
             log_format: check.log_format(&raw.log_format),
-            whatsapp: WhatsApp {
-                app_secret: check.secret(
-                    "WHATSAPP_APP_SECRET",
-                    raw.whatsapp_app_secret,
-                    meta && roles.web,
-                ),
-                verification_token: check.secret(
-                    "WHATSAPP_VERIFICATION_TOKEN",
-                    raw.whatsapp_verification_token,
-                    meta && roles.web,
-                ),
-                access_token: check.secret(
-                    "WHATSAPP_ACCESS_TOKEN",
-                    raw.whatsapp_access_token,
-                    meta && roles.worker,
-                ),
-                phone_number_id: check.text(
-                    "WHATSAPP_SENDER_PHONE_NUMBER_ID",
-                    raw.whatsapp_sender_phone_number_id,
-                    meta && (roles.web || roles.worker),
-                ),
-                business_account_id: raw.whatsapp_business_account_id.unwrap_or_default(),
-                api: Api {
-                    provider: Provider::Meta,
-                    base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
-                    version: raw.whatsapp_api_version.clone(),
-                },
-            },
-            kapso: Kapso {
-                webhook_secret: check.secret(
-                    "KAPSO_WEBHOOK_SECRET",
-                    raw.kapso_webhook_secret,
-                    kapso && roles.web,
-                ),
-                api_key: check.secret("KAPSO_API_KEY", raw.kapso_api_key, kapso && roles.worker),
-                phone_number_id: check.text(
-                    "KAPSO_PHONE_NUMBER_ID",
-                    raw.kapso_phone_number_id,
-                    kapso && (roles.web || roles.worker),
-                ),
-                api: Api {
-                    provider: Provider::Kapso,
-                    base_url: check.url("KAPSO_API_BASE_URL", &raw.kapso_api_base_url),
-                    version: raw.whatsapp_api_version,
-                },
-            },
+            whatsapp,
+            kapso,
             llm: Llm {
                 base_url: check.url("LLM_BASE_URL", &raw.llm_base_url),
                 api_key: check.secret("LLM_API_KEY", raw.llm_api_key, roles.broker),

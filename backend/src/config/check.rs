@@ -9,7 +9,7 @@ use url::Url;
 use super::{Backup, Keys, LogFormat, Raw, Roles};
 use crate::{
     backup::store::{Place, S3},
-    seal::{MasterKey, SealingKey},
+    seal::{MasterKey, OpeningKey, SealingKey},
     transcribe,
 };
 
@@ -91,7 +91,14 @@ impl<'a> Check<'a> {
         SecretString::from(value)
     }
 
-    pub fn keys(&mut self, roles: Roles, master: Option<String>, sealing: Option<String>) -> Keys {
+    pub fn keys(
+        &mut self,
+        roles: Roles,
+        master: Option<String>,
+        sealing: Option<String>,
+        webhooks: Option<String>,
+    ) -> Keys {
+        let webhooks = self.webhook_key(webhooks);
         if let Some(text) = master.filter(|text| !text.is_empty()) {
             match MasterKey::parse(&SecretString::from(text)) {
                 Ok(key) => return Keys::Master(Arc::new(key)),
@@ -104,7 +111,7 @@ impl<'a> Check<'a> {
             );
         } else if let Some(text) = sealing.filter(|text| !text.is_empty()) {
             match SealingKey::parse(&text) {
-                Ok(key) => return Keys::Sealing(key),
+                Ok(sealing) => return Keys::Web { sealing, webhooks },
                 Err(error) => self.note("CLAWKAKA_SEALING_KEY", error),
             }
         } else if roles.web {
@@ -114,6 +121,13 @@ impl<'a> Check<'a> {
             );
         }
         Keys::None
+    }
+
+    fn webhook_key(&mut self, text: Option<String>) -> Option<OpeningKey> {
+        let text = text.filter(|text| !text.is_empty())?;
+        let key = OpeningKey::parse(&SecretString::from(text));
+        key.map_err(|error| self.note("CLAWKAKA_WEBHOOK_KEY", error))
+            .ok()
     }
 
     pub fn number(&mut self, name: &str, value: &str, range: RangeInclusive<i64>) -> i64 {

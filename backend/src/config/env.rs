@@ -21,6 +21,10 @@ pub struct Raw {
     /// For a process that is only `web`: the public half, printed by `clawkaka keys`.
     #[arg(long, env = "CLAWKAKA_SEALING_KEY")]
     pub sealing_key: Option<String>,
+    /// The same process' key to the webhook secrets of lines that were added by command, printed there, too. It opens
+    /// nothing else.
+    #[arg(long, env = "CLAWKAKA_WEBHOOK_KEY", hide_env_values = true)]
+    pub webhook_key: Option<String>,
     /// Webhooks are received on this port of 0.0.0.0.
     #[arg(long, env = "PORT", default_value = "3001")]
     pub port: String,

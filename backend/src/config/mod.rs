@@ -3,6 +3,7 @@
 mod assemble;
 mod check;
 pub mod env;
+mod line;
 mod timing;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -12,12 +13,12 @@ use url::Url;
 
 use crate::{
     backup::store,
-    seal::{MasterKey, SealingKey},
+    seal::{MasterKey, OpeningKey, SealingKey},
     transcribe,
-    whatsapp::provider::{Api, Provider},
 };
 use check::Check;
 pub use env::Raw;
+pub use line::{Kapso, Named, WhatsApp};
 pub use timing::Timing;
 
 /// Everything a process needs to know, validated for the roles it plays.
@@ -61,8 +62,12 @@ pub struct Roles {
 pub enum Keys {
     /// worker: everything derives from it.
     Master(Arc<MasterKey>),
-    /// web: can seal, not read.
-    Sealing(SealingKey),
+    /// web: can seal, not read. With the other key it opens the secrets of webhooks of lines that were
+    /// added by command; without it there are none for it.
+    Web {
+        sealing: SealingKey,
+        webhooks: Option<OpeningKey>,
+    },
     /// broker: seals nothing and reads nothing.
     None,
 }
@@ -80,28 +85,6 @@ pub struct Ports {
 pub enum LogFormat {
     Human,
     Json,
-}
-
-/// The line of Meta's that the environment names. Which parts are set depends on the roles; without
-/// such a line all are empty.
-#[derive(Clone)]
-pub struct WhatsApp {
-    pub app_secret: SecretString,
-    pub verification_token: SecretString,
-    pub access_token: SecretString,
-    pub phone_number_id: String,
-    /// Empty where the token itself tells it.
-    pub business_account_id: String,
-    pub api: Api,
-}
-
-/// The line of Kapso's that the environment names, or nothing but empty words.
-#[derive(Clone)]
-pub struct Kapso {
-    pub webhook_secret: SecretString,
-    pub api_key: SecretString,
-    pub phone_number_id: String,
-    pub api: Api,
 }
 
 #[derive(Clone)]
@@ -180,7 +163,7 @@ pub fn master_key(raw: Raw, mut problems: Vec<String>) -> Result<Arc<MasterKey>,
         worker: true,
         broker: false,
     };
-    let keys = Check::new(&mut problems).keys(roles, raw.master_key, None);
+    let keys = Check::new(&mut problems).keys(roles, raw.master_key, None, None);
     BadSettings::none(problems)?;
     match keys {
         Keys::Master(key) => Ok(key),
@@ -195,20 +178,14 @@ pub fn backup(raw: &Raw, mut problems: Vec<String>) -> Result<Option<Backup>, Ba
     Ok(backup)
 }
 
-impl Config {
-    /// The lines that the environment names.
-    pub fn lines(&self) -> impl Iterator<Item = (&Api, &str, &SecretString)> {
-        let (meta, kapso) = (&self.whatsapp, &self.kapso);
-        [
-            (&meta.api, meta.phone_number_id.as_str(), &meta.access_token),
-            (&kapso.api, kapso.phone_number_id.as_str(), &kapso.api_key),
-        ]
-        .into_iter()
-        .filter(|(_, number, _)| !number.is_empty())
-    }
-
-    pub fn has_line(&self, provider: Provider) -> bool {
-        self.lines().any(|(api, ..)| api.provider == provider)
+impl Keys {
+    /// What opens the secrets of webhooks, where this process may.
+    pub fn webhook_key(&self) -> Option<OpeningKey> {
+        match self {
+            Self::Master(master) => Some(master.webhook_key()),
+            Self::Web { webhooks, .. } => webhooks.clone(),
+            Self::None => None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::slice;
 use clap::Parser;
 
 use super::*;
+use crate::whatsapp::provider::Provider;
 
 /// A complete environment for all roles, as arguments.
 const COMPLETE: &[&str] = &[
@@ -105,7 +106,7 @@ fn a_line_at_kapso_stands_in_for_metas_or_beside_it() {
     let of = |config: Config| {
         let lines = config
             .lines()
-            .map(|(api, number, _)| (api.provider, number.to_owned()));
+            .map(|line| (line.api.provider, line.number.to_owned()));
         lines.collect::<Vec<_>>()
     };
     let meta = (Provider::Meta, "1".to_owned());
@@ -137,7 +138,13 @@ fn a_role_needs_only_its_own_secrets() {
     let key = format!("--sealing-key={}", master.sealing_key().to_base64());
     let workers = ["access-token", "llm", "image", "master-key"];
     let web = with(&workers, &["--roles=web", &key]).unwrap();
-    assert!(matches!(web.keys, Keys::Sealing(_)));
+    assert!(matches!(web.keys, Keys::Web { webhooks: None, .. }));
+    let webhooks = format!("--webhook-key={}", master.webhook_key().to_base64());
+    let web = with(&workers, &["--roles=web", &key, &webhooks]).unwrap();
+    assert!(web.keys.webhook_key().is_some());
+    let bad = ["--roles=web", &key, "--webhook-key=short"];
+    let problems = with(&workers, &bad).err().unwrap();
+    assert!(problems.contains("CLAWKAKA_WEBHOOK_KEY: "), "{problems}");
     let webs = ["whatsapp", "image", "master-key"];
     assert!(with(&webs, &["--roles=broker"]).is_ok());
     let problems = with(&workers, &["--roles=worker"]).err().unwrap();

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod drain;
 mod error;
 mod health;
+pub mod secrets;
 mod webhook;
 
 use std::{sync::Arc, time::Duration};
@@ -16,12 +17,12 @@ use axum::{
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use sqlx::PgPool;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::{lease::Lease, sandbox::docker::Docker, seal::Sealer, whatsapp::provider::Provider};
 use batch::Batches;
+use secrets::Secrets;
 
 /// Meta's documented limit of a webhook body.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -34,11 +35,7 @@ pub struct Web {
     pub db: PgPool,
     pub batches: Batches,
     pub sealer: Arc<Sealer>,
-    /// Of Meta's app. Empty where there is no line of Meta's.
-    pub app_secret: SecretString,
-    /// Of Kapso's webhook. Empty where there is no line of Kapso's.
-    pub kapso_secret: SecretString,
-    pub verification_token: SecretString,
+    pub secrets: Secrets,
 }
 
 /// The public routes.

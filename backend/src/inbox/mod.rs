@@ -8,8 +8,10 @@ pub mod figures;
 pub mod forget;
 pub mod leave;
 mod look;
+mod refuse;
 
 pub use look::{by_wamid, noted};
+pub use refuse::{refuse_waiting, refuse_waiting_on};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -80,6 +82,7 @@ pub async fn accept(
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[],
                      $9::text[]) as u (id, number, kind, provider_id, provider_at, body, provider)
          left join line on line.provider = u.provider and line.phone_number_id = u.number
+           and line.removed_at is null
          on conflict on constraint inbox_once do nothing",
         &ids,
         &numbers as &[Option<String>],
@@ -103,10 +106,11 @@ pub async fn unrouted(
     limit: i64,
 ) -> anyhow::Result<Vec<Unrouted>> {
     let rows = sqlx::query!(
-        r#"select id as "id: InboxId", line_id as "line: LineId", kind, body
-         from inbox
-         where done_at is null and tenant_id is null and run_after <= $1
-         order by id
+        r#"select i.id as "id: InboxId", line.id as "line?: LineId", i.kind, i.body
+         from inbox i
+         left join line on line.id = i.line_id and line.removed_at is null
+         where i.done_at is null and i.tenant_id is null and i.run_after <= $1
+         order by i.id
          limit $2"#,
         now,
         limit,
@@ -222,7 +226,7 @@ pub async fn recent(
 }
 
 /// People with something waiting, longest first, but for those who are `busy` already, frozen,
-/// suspended or opted out.
+/// suspended, opted out, or on a line that was removed.
 pub async fn waiting_tenants(
     db: impl PgExecutor<'_>,
     busy: &[TenantId],
@@ -240,8 +244,9 @@ pub async fn waiting_tenants(
              order by tenant_id, id) as first
          where not exists (select from frozen_tenant f where f.tenant_id = first.tenant_id)
            and not exists (
-               select from tenant t
-               where t.id = first.tenant_id and t.status in ('suspended', 'opted_out'))
+               select from tenant t join line l on l.id = t.line_id
+               where t.id = first.tenant_id
+                 and (t.status in ('suspended', 'opted_out') or l.removed_at is not null))
          order by id
          limit $3"#,
         now,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     actor::Actor,
-    answer::{Answer, Refusal, ago, stamp},
+    answer::{Answer, ago, stamp},
     event::{self, Event},
     settings::{Settings, WHERE_FROM},
 };
@@ -144,11 +144,8 @@ pub async fn unfreeze(
 
 async fn scope(db: &mut PgConnection, options: &Options) -> anyhow::Result<Scope> {
     if let Some(text) = &options.line {
-        let line = line::find(&mut *db, text).await?.ok_or_else(|| Refusal {
-            code: "no-such-line",
-            what: format!("There is no line {text}."),
-            todo: "Give its id or WhatsApp's phone number id, as `clawkaka tenant list --json` shows it.",
-        })?;
+        let line = line::find(&mut *db, text).await?;
+        let line = line.ok_or_else(|| super::line::unknown(text))?;
         return Ok(Scope::Line(line));
     }
     let Some(id) = options.tenant.map(TenantId) else {

@@ -1,10 +1,10 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
 //! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
-//! (`sandbox`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
+//! (`sandbox`), the numbers (`line`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
-//! `nuke` is otherwise, which works while none runs. What changes anything writes a row of the table
+//! `nuke` is otherwise, which works while none runs, and `line`, which asks WhatsApp first. What changes anything writes a row of the table
 //! `event` in the same transaction. No text, name or number of a person is shown, but by
 //! `tenant show --reveal`.
 
@@ -15,10 +15,13 @@ mod confirm;
 mod doctor;
 pub mod event;
 mod freeze;
+mod line;
 mod nuke;
 mod progress;
 mod restore;
 mod sandbox;
+mod secret;
+mod send;
 mod settings;
 mod tenant;
 mod trace;
@@ -47,6 +50,11 @@ pub enum Command {
     /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore, upgrade.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
+    /// The numbers that people write to: add, list, remove, test.
+    #[command(subcommand)]
+    Line(line::Command),
+    /// Says something to one person, once, as ourselves.
+    Send(send::Options),
     /// Backs up everything that changed, at BACKUP_TO.
     Backup(backup::Options),
     /// Brings a whole deployment back from its backups, into an empty database.
@@ -74,6 +82,8 @@ impl Command {
             Self::Freeze(options) | Self::Unfreeze(options) => options.json,
             Self::Tenant(command) => command.wants_json(),
             Self::Sandbox(command) => command.wants_json(),
+            Self::Line(command) => command.wants_json(),
+            Self::Send(options) => options.json,
             Self::Nuke(options) => options.json,
             Self::Backup(options) => options.json,
             Self::Restore(options) => options.json,
@@ -94,6 +104,8 @@ pub async fn answer(
         Command::Unfreeze(options) => freeze::unfreeze(options, problems, now).await,
         Command::Tenant(command) => tenant::run(command, problems, now).await,
         Command::Sandbox(command) => sandbox::run(command, problems, now).await,
+        Command::Line(command) => line::run(command, problems, now).await,
+        Command::Send(options) => send::run(options, problems, now).await,
         Command::Nuke(options) => nuke::run(options, problems).await,
         Command::Backup(options) => backup::run(options, problems, now).await,
         Command::Restore(options) => restore::run(options, problems, now).await,

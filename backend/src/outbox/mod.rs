@@ -11,6 +11,7 @@ pub mod claim;
 pub mod figures;
 pub mod forget;
 pub mod leave;
+pub mod look;
 pub mod overdue;
 pub mod result;
 pub mod verdict;

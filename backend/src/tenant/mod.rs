@@ -44,14 +44,16 @@ pub struct Standing {
     pub quiet_to: NaiveTime,
     pub last_inbound_at: Option<DateTime<Utc>>,
     pub has_agenda: bool,
+    /// The number they write to is not ours any more.
+    pub line_removed: bool,
 }
 
 pub async fn standing(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Standing> {
     let standing = sqlx::query_as!(
         Standing,
         r#"select status as "status: Status", time_zone, quiet_from, quiet_to, last_inbound_at,
-                  has_agenda
-         from tenant where id = $1"#,
+                  has_agenda, removed_at is not null as "line_removed!"
+         from tenant join line on line.id = line_id where tenant.id = $1"#,
         id as TenantId,
     )
     .fetch_one(db)
@@ -126,6 +128,17 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Optio
     .fetch_optional(db)
     .await?;
     Ok(tenant)
+}
+
+/// The number a person writes to.
+pub async fn line(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Option<LineId>> {
+    let line = sqlx::query_scalar!(
+        r#"select line_id as "line: LineId" from tenant where id = $1"#,
+        id as TenantId,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(line)
 }
 
 /// How many people there are in all, those we refused not counted.

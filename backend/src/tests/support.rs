@@ -13,10 +13,11 @@ use sqlx::PgPool;
 
 use crate::{
     clock::Clock,
-    config::{Limits, Timing},
-    http::{self, Web, batch},
+    config::{Limits, Named, Timing},
+    http::{self, Web, batch, secrets::Secrets},
     id::LineId,
     seal::{MasterKey, Opener, Sealer},
+    whatsapp::provider::{Api, Provider},
 };
 
 pub const APP_SECRET: &str = "app-secret";
@@ -83,6 +84,7 @@ pub async fn seed_line(db: &PgPool) -> LineId {
 /// The public routes on a port of their own.
 pub struct Site {
     pub url: String,
+    pub secrets: Secrets,
     client: reqwest::Client,
 }
 
@@ -94,23 +96,40 @@ impl Site {
     /// Meta's app's, Kapso's webhook's, and the word of the webhook's registration.
     #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
     pub async fn with_secrets(db: &PgPool, secrets: [&str; 3]) -> Self {
-        let [app_secret, kapso_secret, verification_token] = secrets.map(SecretString::from);
+        let [app_secret, kapso_secret, word] = secrets.map(SecretString::from);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (batches, lanes) = batch::batches(db.clone(), Clock::manual(noon()), Arc::default());
         tokio::spawn(lanes.run());
+        let apis = [Provider::Meta, Provider::Kapso].map(|provider| Api {
+            provider,
+            base_url: "http://127.0.0.1:9".parse().unwrap(),
+            version: "v24.0".to_owned(),
+        });
+        let named = |api, webhook_secret, verification_token| Named {
+            api,
+            number: NUMBER,
+            access_token: &word,
+            webhook_secret,
+            verification_token,
+        };
+        let named = [
+            named(&apis[0], &app_secret, Some(&word)),
+            named(&apis[1], &kapso_secret, None),
+        ];
+        let opener = Opener::with(master().webhook_key());
+        let known = Secrets::of(named.into_iter(), Some(opener));
         let web = Web {
             db: db.clone(),
             batches,
             sealer: sealer(),
-            app_secret,
-            kapso_secret,
-            verification_token,
+            secrets: known.clone(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/whatsapp/webhook", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, http::public(web)).await });
         Self {
             url,
+            secrets: known,
             client: reqwest::Client::new(),
         }
     }

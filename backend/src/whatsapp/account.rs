@@ -163,26 +163,32 @@ impl Account {
             url.query_pairs_mut().extend_pairs(query);
         }
         let request = self.api.authorize(self.http.get(url), token);
-        let answer = request.timeout(TIMEOUT).send().await.map_err(unreachable)?;
-        let status = answer.status();
-        let body: Option<Value> = answer.json().await.ok();
-        let code = body
-            .as_ref()
-            .and_then(|body| body["error"]["code"].as_i64());
-        match (body, code) {
-            (_, Some(code)) => Err(Trouble::Refused { code }),
-            (Some(body), None) if status.is_success() => Ok(body),
-            // Kapso refuses by itself what Meta never gets to see.
-            _ if self.api.provider == Provider::Kapso && status.is_client_error() => {
-                Err(Trouble::Refused {
-                    code: status.as_u16().into(),
-                })
-            }
-            _ => Err(Trouble::Unreachable(format!(
-                "what answers there is not WhatsApp (status {})",
-                status.as_u16()
-            ))),
-        }
+        ask(self.api.provider, request).await
+    }
+}
+
+/// Sends it once, and tells what was answered apart from a refusal.
+pub(super) async fn ask(
+    provider: Provider,
+    request: reqwest::RequestBuilder,
+) -> Result<Value, Trouble> {
+    let answer = request.timeout(TIMEOUT).send().await.map_err(unreachable)?;
+    let status = answer.status();
+    let body: Option<Value> = answer.json().await.ok();
+    let code = body
+        .as_ref()
+        .and_then(|body| body["error"]["code"].as_i64());
+    match (body, code) {
+        (_, Some(code)) => Err(Trouble::Refused { code }),
+        (Some(body), None) if status.is_success() => Ok(body),
+        // Kapso refuses by itself what Meta never gets to see.
+        _ if provider == Provider::Kapso && status.is_client_error() => Err(Trouble::Refused {
+            code: status.as_u16().into(),
+        }),
+        _ => Err(Trouble::Unreachable(format!(
+            "what answers there is not WhatsApp (status {})",
+            status.as_u16()
+        ))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sends to WhatsApp through Meta's Graph API, or Kapso's proxy of it.
 //!
-//! Called by `worker/send`, and by `worker/exchange` for files and for reading. One call is one request: retries, order and rates are the
+//! Called by `worker/send`, by `worker/exchange` for files and for reading, and by an operator who tries
+//! a line. One call is one request: retries, order and rates are the
 //! outbox's. Promises that a failure says whether the message may have been sent, and that no error
 //! carries the recipient, the text or the token. There is no idempotency key on `/messages`, so the
 //! callback data is what finds an unclear send again: it comes back with every receipt

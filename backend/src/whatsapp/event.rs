@@ -217,7 +217,7 @@ fn status(envelope: &Object<'_>) -> Option<Status> {
 }
 
 /// `+1 (650) 555-1234` and `16505551234` are one phone; anything with letters is none.
-pub(super) fn digits(phone: String) -> Option<String> {
+pub fn digits(phone: String) -> Option<String> {
     let spelling = |c: char| c.is_ascii_digit() || " +-().".contains(c);
     let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
     let plausible = phone.chars().all(spelling) && (5..=MAX_PHONE_DIGITS).contains(&digits.len());

@@ -7,10 +7,10 @@
 //! Out, by the worker: `answer` reads what an assistant asks to be sent, `format` turns its Markdown into
 //! WhatsApp's marks, `split` cuts it to size, `sendable` says as what a file can go; `outgoing` is a
 //! message of any type, `client` sends it, `failure` says what to do when that went wrong.
-//! `account` asks Meta what it knows of us, for the operator.
+//! `account` asks Meta what it knows of us, for the operator; `register` has Kapso post its webhooks to us.
 //! `raw` reads strange JSON for the first two.
 //!
-//! Everything here is pure but `client`, `fetch` and `account`. Nothing here knows tenants, tables or
+//! Everything here is pure but `client`, `fetch`, `account` and `register`. Nothing here knows tenants, tables or
 //! policy, and nothing prints a text, a name or a phone number.
 
 pub mod account;
@@ -27,6 +27,7 @@ mod meta;
 pub mod outgoing;
 pub mod provider;
 mod raw;
+pub mod register;
 mod rekey;
 pub mod sendable;
 pub mod signature;

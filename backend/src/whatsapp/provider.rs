@@ -79,6 +79,17 @@ impl Api {
         Some(url)
     }
 
+    /// The address of something in Kapso's own API, beside Meta's that it hands through (Kapso docs:
+    /// Platform API).
+    pub fn platform_url(&self, path: &[&str]) -> Option<Url> {
+        let mut url = self.base_url.clone();
+        let mut segments = url.path_segments_mut().ok()?;
+        segments.pop_if_empty();
+        segments.extend(["platform", "v1", "whatsapp"]).extend(path);
+        drop(segments);
+        Some(url)
+    }
+
     pub fn authorize(
         &self,
         request: reqwest::RequestBuilder,

@@ -1,6 +1,6 @@
 //! Starts the worker's stations and gives each what it needs.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -19,13 +19,14 @@ use super::{
     upgrade::Upgrading,
 };
 use crate::{
+    app,
     backup::seal::BackupKey,
     clock::Clock,
     config::Config,
     gateway::Gateways,
     lease::Lease,
     lifecycle::Shutdown,
-    line::{self, Line, Lines},
+    line::{self, Line, Lines, stored::Stored},
     reminder,
     sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
@@ -37,6 +38,7 @@ use crate::{
         account::Account,
         client::{self, Client},
         fetch::Fetcher,
+        provider::Provider,
     },
 };
 
@@ -54,7 +56,7 @@ pub async fn start(
     let opener = Arc::new(Opener::new(&master));
     let sealer = Arc::new(Sealer::new(master.sealing_key()));
     let client = Client::new(client::http_builder().build()?);
-    let lines = lines(config, db).await?;
+    let lines = lines(config, db, opener.clone(), shutdown).await?;
 
     let routing = Routing {
         db: db.clone(),
@@ -89,6 +91,7 @@ pub async fn start(
         account: Account::new(client::http_builder().build()?, config.whatsapp.api.clone()),
         lines: lines.clone(),
         lease: lease.clone(),
+        told: HashSet::new(),
     };
     shutdown.run_forever("token", expiry.run(shutdown.clone()));
     let gateways = Arc::new(Gateways::new(master.clone(), shutdown.clone()));
@@ -209,21 +212,45 @@ pub async fn start(
     Ok(())
 }
 
-/// Those of the environment, with what they send with.
-async fn lines(config: &Config, db: &PgPool) -> anyhow::Result<Lines> {
-    let mut lines = Vec::new();
-    for (api, number, token) in config.lines() {
-        let id = line::seed(db, api.provider, number).await?;
+/// Those of the environment, with what they send with, and those that operators add.
+async fn lines(
+    config: &Config,
+    db: &PgPool,
+    opener: Arc<Opener>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Lines> {
+    let mut named = Vec::new();
+    for line in config.lines() {
+        let id = line::seed(db, line.api.provider, line.number).await?;
         // A restart is how an operator says that a refused token has been replaced.
         line::unblock(db, id).await?;
-        lines.push(Line {
+        named.push(Line {
             id,
-            api: api.clone(),
-            phone_number_id: number.to_owned(),
-            access_token: token.clone(),
+            api: line.api.clone(),
+            phone_number_id: line.number.to_owned(),
+            access_token: line.access_token.clone(),
         });
     }
-    Ok(Lines::of(lines))
+    let lines = Lines::of(named);
+    let (added, apis) = (lines.clone(), [Provider::Meta, Provider::Kapso]);
+    let apis = apis.map(|provider| config.api(provider).clone());
+    let set = move |stored: &[Stored]| {
+        let opened = stored
+            .iter()
+            .filter(|line| !line.removed)
+            .filter_map(|line| {
+                let api = apis.iter().find(|api| api.provider == line.provider)?;
+                // The others must go on.
+                Line::open(&opener, api, line)
+                .inspect_err(
+                    |error| tracing::error!(line.id = %line.id, "nothing is sent on it: {error:#}"),
+                )
+                .ok()
+            });
+        added.set_added(opened);
+    };
+    app::follow_lines(db, shutdown, set).await?;
+    Ok(lines)
 }
 
 fn sandboxes(

@@ -49,7 +49,7 @@ pub struct Reminding {
 enum Reason {
     /// We were away when it was due; the next one comes soon.
     Missed,
-    /// Refused, suspended, opted out, erased.
+    /// Refused, suspended, opted out, erased, or without a number to hear from us on.
     NotActive,
     /// An operator has stopped what goes out.
     Frozen,
@@ -165,7 +165,10 @@ fn leave_out(
             facts.late.to_std().is_ok_and(|late| late > every),
             Reason::Missed,
         ),
-        (standing.status != Status::Active, Reason::NotActive),
+        (
+            standing.status != Status::Active || standing.line_removed,
+            Reason::NotActive,
+        ),
         (facts.frozen, Reason::Frozen),
         (
             !window::is_open(standing.last_inbound_at, now),
@@ -224,6 +227,7 @@ mod tests {
                 quiet_to: "07:00:00".parse().unwrap(),
                 last_inbound_at: Some(noon() - TimeDelta::hours(1)),
                 has_agenda: false,
+                line_removed: false,
             },
             frozen: false,
             sandbox_awake: true,
@@ -262,6 +266,10 @@ mod tests {
                 Some(NotActive)
             );
         }
+        assert_eq!(
+            outcome(|facts| facts.standing.line_removed = true),
+            Some(NotActive)
+        );
         assert_eq!(outcome(|facts| facts.frozen = true), Some(Frozen));
         let yesterday = noon() - TimeDelta::hours(24);
         assert_eq!(

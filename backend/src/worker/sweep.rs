@@ -10,8 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use crate::{
-    broker::usage, clock::Clock, id::TenantId, inbox, lease::Lease, lifecycle::Shutdown, media,
-    outbox::forget, receipt, turn,
+    broker::usage, clock::Clock, id::TenantId, inbox, lease::Lease, lifecycle::Shutdown,
+    line::stored, media, outbox::forget, receipt, turn,
 };
 
 /// Long enough after a start that people come first, and soon enough for a process that never lives
@@ -49,9 +49,10 @@ enum Duty {
     Usage,
     Media,
     Upload,
+    LineSecrets,
 }
 
-const DUTIES: [Duty; 10] = [
+const DUTIES: [Duty; 11] = [
     Duty::InboxBodies,
     Duty::InboxErased,
     Duty::OutboxBodies,
@@ -62,6 +63,7 @@ const DUTIES: [Duty; 10] = [
     Duty::Usage,
     Duty::Media,
     Duty::Upload,
+    Duty::LineSecrets,
 ];
 
 impl Sweeping {
@@ -137,6 +139,7 @@ impl Sweeping {
             Duty::Turn => ("turn", turn::forget(db, keys_before, limit).await?),
             Duty::Receipt => ("receipt", receipt::forget(db, keys_before, limit).await?),
             Duty::Usage => ("usage", usage::forget(db, now - usage::KEPT, limit).await?),
+            Duty::LineSecrets => ("line_secrets", stored::forget(db, now).await?),
             Duty::Media => ("media", media::forget(db, now - media::KEPT, limit).await?),
             Duty::Upload => ("upload", media::upload::forget(db, now, limit).await?),
         };

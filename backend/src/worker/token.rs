@@ -4,7 +4,7 @@
 //! Only the end is asked for. That a token was refused is told by what it was refused for
 //! (`worker/send`), and every other doubt about it by `doctor`.
 
-use std::time::Duration;
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -29,10 +29,13 @@ pub struct Expiry {
     pub account: Account,
     pub lines: Lines,
     pub lease: Lease,
+    /// The lines of whose tokens something was told.
+    pub told: HashSet<String>,
 }
 
 impl Expiry {
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut changes = self.lines.changes();
         loop {
             let pause = match self.lease.is_held() {
                 true => self.ask_for_all().await,
@@ -40,27 +43,25 @@ impl Expiry {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = changes.next() => {}
                 () = shutdown.stopping() => return,
             }
         }
     }
 
     /// Asks for every line; how long to wait before the next time.
-    async fn ask_for_all(&self) -> Duration {
+    async fn ask_for_all(&mut self) -> Duration {
         let mut pause = EVERY;
+        let before = mem::take(&mut self.told);
         for id in self.lines.ids() {
             // A key of Kapso's has no end that could be asked for.
-            let of_meta = |line: &&Line| line.api.provider == Provider::Meta;
+            let of_meta = |line: &Arc<Line>| line.api.provider == Provider::Meta;
             let Some(line) = self.lines.get(id).filter(of_meta) else {
                 continue;
             };
+            self.told.insert(line.phone_number_id.clone());
             match self.account.token(&line.access_token).await {
-                Ok(token) => {
-                    let end = end_of(&token);
-                    metrics::gauge!("clawkaka_token_expires_timestamp_seconds",
-                        "line" => line.phone_number_id.clone())
-                    .set(end);
-                }
+                Ok(token) => tell(&line.phone_number_id, end_of(&token)),
                 // A refusal is told where a message met it, and does not pass by itself.
                 Err(Trouble::Refused { code }) => {
                     tracing::warn!(line.id = %id, code, "WhatsApp does not describe the access token");
@@ -73,8 +74,17 @@ impl Expiry {
                 }
             }
         }
+        // The end of a removed line's token is nobody's worry.
+        for gone in before.difference(&self.told) {
+            tell(gone, f64::INFINITY);
+        }
         pause
     }
+}
+
+fn tell(number: &str, end: f64) {
+    let line = number.to_owned();
+    metrics::gauge!("clawkaka_token_expires_timestamp_seconds", "line" => line).set(end);
 }
 
 /// Seconds since 1970; infinite for a token that does not end, 0 for one that is not valid now.

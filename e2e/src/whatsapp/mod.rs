@@ -16,6 +16,7 @@ mod outgoing;
 mod person;
 mod phone;
 mod receipt;
+mod register;
 mod request;
 mod settings;
 mod state;
@@ -129,7 +130,9 @@ impl Whatsapp {
             .with_state(inner.clone());
         let router = match inner.settings.through {
             Through::Meta => router,
-            Through::Kapso => Router::new().nest(kapso::PROXY, router),
+            Through::Kapso => Router::new()
+                .nest(kapso::PROXY, router)
+                .merge(register::routes().with_state(inner.clone())),
         };
         let server = Arc::new(Server::start(port, router, stop).await?);
         Ok(Self { inner, server })
@@ -198,7 +201,7 @@ impl Whatsapp {
 
     /// Posts any bytes once, with any signature.
     pub async fn post_signed(&self, body: &[u8], signed: &Signature) -> Option<u16> {
-        let right = signature(&self.inner.settings.app_secret, body);
+        let right = signature(&register::secret(&self.inner), body);
         let header = match signed {
             Signature::Right => Some(right.as_str()),
             Signature::Missing => None,

@@ -35,6 +35,8 @@ pub struct State {
     pub media: Vec<Kept>,
     /// Files that the product uploaded.
     pub uploads: Vec<Uploaded>,
+    /// What Kapso was told to post, and where.
+    pub webhooks: Vec<Value>,
     /// What Meta tells about us.
     pub account: Account,
     pub(crate) program: Program,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     Inner, Settings, Through, kapso,
     person::Person,
+    register,
     state::{Attempt, Ticks},
 };
 
@@ -315,7 +316,7 @@ pub(crate) async fn deliver(sim: &Inner, body: &[u8]) -> (usize, Option<u16>) {
     let delivery = sim.begin_delivery(body);
     sim.state
         .send_modify(|state| state.deliveries[delivery].retrying = true);
-    let signature = signature(&sim.settings.app_secret, body);
+    let signature = signature(&register::secret(sim), body);
     (delivery, post(sim, delivery, body, Some(&signature)).await)
 }
 
@@ -326,7 +327,7 @@ pub(crate) async fn retry(
     body: &[u8],
     lasts: Duration,
 ) -> Option<u16> {
-    let signature = signature(&sim.settings.app_secret, body);
+    let signature = signature(&register::secret(sim), body);
     let (started, mut pause) = (Instant::now(), FIRST_RETRY);
     let mut status = None;
     while started.elapsed() + pause <= lasts {

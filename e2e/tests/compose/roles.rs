@@ -90,12 +90,14 @@ const fn web(service: &'static str) -> Allowed {
             "kapso-secret",
             "sealing-key",
             "verification-token",
+            "webhook-key",
         ],
         holds: &[
             "app-secret",
             "database-password",
             "sealing-key",
             "verification-token",
+            "webhook-key",
         ],
         networks: &["inside"],
         docker: false,
@@ -114,6 +116,7 @@ pub async fn each_holds_its_own_and_nothing_else(deployment: &Deployment) -> any
         "model-key",
         "sealing-key",
         "verification-token",
+        "webhook-key",
     ] {
         let word = fs::read_to_string(folder.join(name)).with_context(|| name.to_owned())?;
         anyhow::ensure!(word.trim().len() >= 16, "{name} is empty");

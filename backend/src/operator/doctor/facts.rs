@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use super::{
     Limits,
     finding::{Found, skip},
+    number::Number,
 };
 use crate::{
     app,
@@ -15,7 +16,7 @@ use crate::{
     sandbox::docker::Docker,
     seal::MasterKey,
     whatsapp::{
-        account::{Account, Token, Trouble},
+        account::{Account, Trouble},
         client,
         provider::Provider,
     },
@@ -24,8 +25,8 @@ use crate::{
 pub struct Facts {
     pub config: Config,
     pub limits: Limits,
-    pub account: Account,
-    pub kapso: Account,
+    /// All lines, once they were looked for.
+    pub numbers: Vec<Number>,
     /// For our own ports: nothing may come between.
     pub local: reqwest::Client,
     /// For the model: as the broker calls it.
@@ -34,7 +35,6 @@ pub struct Facts {
     docker: OnceCell<Result<Docker, String>>,
     info: OnceCell<Option<bollard::models::SystemInfo>>,
     graph: OnceCell<Result<Heard, Trouble>>,
-    token: OnceCell<Result<Token, Trouble>>,
 }
 
 /// Graph's clock, and ours before and after.
@@ -48,8 +48,7 @@ impl Facts {
     pub fn new(config: Config, limits: Limits) -> anyhow::Result<Self> {
         let outside = client::http_builder().build()?;
         Ok(Self {
-            account: Account::new(outside.clone(), config.whatsapp.api.clone()),
-            kapso: Account::new(outside.clone(), config.kapso.api.clone()),
+            numbers: Vec::new(),
             local: client::http_builder().no_proxy().build()?,
             outside,
             config,
@@ -58,7 +57,6 @@ impl Facts {
             docker: OnceCell::new(),
             info: OnceCell::new(),
             graph: OnceCell::new(),
-            token: OnceCell::new(),
         })
     }
 
@@ -119,11 +117,13 @@ impl Facts {
         let ask = async || {
             let clock = crate::clock::Clock::System;
             let asked = clock.now();
-            let account = match self.config.has_line(Provider::Meta) {
-                true => &self.account,
-                false => &self.kapso,
+            let mut providers = self.numbers.iter().map(Number::provider);
+            let provider = match providers.any(|provider| provider == Provider::Meta) {
+                true => Provider::Meta,
+                false => Provider::Kapso,
             };
-            let said = account.clock().await?;
+            let api = self.config.api(provider).clone();
+            let said = Account::new(self.outside.clone(), api).clock().await?;
             Ok(Heard {
                 asked,
                 said,
@@ -131,22 +131,6 @@ impl Facts {
             })
         };
         self.graph.get_or_init(ask).await.as_ref()
-    }
-
-    pub async fn try_token(&self) -> Result<&Token, &Trouble> {
-        let ask = async || self.account.token(&self.config.whatsapp.access_token).await;
-        self.token.get_or_init(ask).await.as_ref()
-    }
-
-    /// For checks that need a token that works.
-    pub async fn token(&self) -> Result<&Token, Found> {
-        if self.try_graph().await.is_err() {
-            return Err(skip("WhatsApp's API is not reached."));
-        }
-        match self.try_token().await {
-            Ok(token) if token.is_valid => Ok(token),
-            _ => Err(skip("The access token is not taken.")),
-        }
     }
 
     /// What the worker last measured; nothing when it has not yet. An error in words when it is not

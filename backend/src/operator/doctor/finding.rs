@@ -5,6 +5,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 
+use super::number::Number;
+
 /// A check that takes longer hangs, and that is a finding, too.
 const WITHIN: Duration = Duration::from_secs(15);
 
@@ -31,6 +33,9 @@ pub struct Found {
 pub struct Finding {
     /// Stable, for scripts.
     pub code: &'static str,
+    /// The number it is about, by the provider's id, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     pub result: Verdict,
     pub what: String,
     #[serde(rename = "do")]
@@ -71,6 +76,7 @@ impl Found {
     pub fn of(self, code: &'static str) -> Finding {
         Finding {
             code,
+            line: None,
             result: self.verdict,
             what: self.what,
             todo: self.todo,
@@ -82,6 +88,17 @@ impl Found {
 pub struct Check<'a> {
     pub code: &'static str,
     pub look: BoxFuture<'a, Finding>,
+}
+
+impl<'a> Check<'a> {
+    /// About this line.
+    pub fn about(self, number: &'a Number) -> Self {
+        let look = async move { number.about(self.look.await) };
+        Self {
+            look: look.boxed(),
+            ..self
+        }
+    }
 }
 
 /// A check with its code and its limit in time.

@@ -9,12 +9,14 @@ mod backup;
 mod clock;
 mod disks;
 mod docker;
-mod facts;
+pub mod facts;
 mod finding;
 mod graph;
 mod kapso;
 mod machine;
 mod model;
+pub mod number;
+mod open;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,9 @@ use crate::{
     whatsapp::provider::Provider,
 };
 use facts::Facts;
-use finding::{Check, Finding, Verdict, check, check_within, fail, ok};
+use finding::{Check, check, check_within};
+pub use finding::{Finding, Verdict, fail, ok};
+use number::Number;
 
 /// The walls' probe starts two containers.
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
@@ -65,17 +69,21 @@ pub struct Options {
     #[arg(long)]
     probe: bool,
     /// Free space that must be left where Docker's data is, in GB.
-    #[arg(long, value_name = "GB", default_value_t = 5)]
+    #[arg(long, value_name = "GB", default_value_t = MIN_DISK_GB)]
     min_disk: u64,
     /// Free inodes that must be left there.
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = MIN_INODES)]
     min_inodes: u64,
     /// Days before a token's end from which on it fails; four times as many warn.
-    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    #[arg(long, value_name = "DAYS", default_value_t = MIN_TOKEN_DAYS)]
     min_token_days: u32,
     #[command(flatten)]
     settings: Settings,
 }
+
+const MIN_DISK_GB: u64 = 5;
+const MIN_INODES: u64 = 100_000;
+const MIN_TOKEN_DAYS: u32 = 7;
 
 /// From where on something is too little.
 pub struct Limits {
@@ -83,6 +91,17 @@ pub struct Limits {
     pub inodes: u64,
     pub token_days: i64,
     pub probe: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            disk_bytes: MIN_DISK_GB << 30,
+            inodes: MIN_INODES,
+            token_days: i64::from(MIN_TOKEN_DAYS),
+            probe: false,
+        }
+    }
 }
 
 pub async fn run(options: Options, problems: Vec<String>) -> anyhow::Result<Answer> {
@@ -94,7 +113,9 @@ pub async fn run(options: Options, problems: Vec<String>) -> anyhow::Result<Answ
     };
     let findings = match Config::check(*options.settings.0, problems) {
         Ok(config) => {
-            let findings = examine(&Facts::new(config, limits)?, &options.only).await;
+            let mut facts = Facts::new(config, limits)?;
+            facts.numbers = Number::all(&facts).await?;
+            let findings = examine(&facts, &options.only).await;
             if findings.is_empty() {
                 return Err(unknown_codes(&options.only).into());
             }
@@ -153,7 +174,6 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check_within(STORE_WITHIN, "backup-store", backup::store(facts)),
             check("backup-age", backup::age(facts)),
             check_within(STORE_WITHIN, "backup-key", backup::key(facts)),
-            check("line", work::line(facts)),
             check("lease", work::lease(facts)),
             check("queue", work::queue(facts)),
             check("turns", work::turns(facts)),
@@ -162,13 +182,13 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
     }
     if roles.web {
         checks.push(check("web", web::web(facts)));
+        checks.push(check("web-key", web::key(facts)));
     }
-    if facts.config.has_line(Provider::Meta) {
-        checks.extend(of_meta(facts));
+    let mut numbers = facts.numbers.iter().map(Number::provider);
+    if roles.worker && numbers.any(|provider| provider == Provider::Meta) {
+        checks.push(check("graph", graph::graph(facts)));
     }
-    if facts.config.has_line(Provider::Kapso) {
-        checks.extend(of_kapso(facts));
-    }
+    checks.extend(facts.numbers.iter().flat_map(|number| of(facts, number)));
     if roles.broker {
         checks.extend([
             check("broker", web::broker(facts)),
@@ -179,44 +199,66 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
     join_all(checks.into_iter().map(|check| check.look)).await
 }
 
-fn of_meta(facts: &Facts) -> Vec<Check<'_>> {
+/// What is looked at of one line.
+fn of<'a>(facts: &'a Facts, number: &'a Number) -> Vec<Check<'a>> {
+    let mut checks = match number.provider() {
+        Provider::Meta => of_meta(facts, number),
+        Provider::Kapso => of_kapso(facts, number),
+    };
+    if facts.config.roles.worker {
+        checks.push(check("line", open::line(facts, number)));
+    }
+    let about = checks.into_iter().map(|check| check.about(number));
+    about.collect()
+}
+
+fn of_meta<'a>(facts: &'a Facts, number: &'a Number) -> Vec<Check<'a>> {
     let roles = facts.config.roles;
     let mut checks = Vec::new();
     if roles.worker {
         checks.extend([
-            check("graph", graph::graph(facts)),
-            check("token", graph::token(facts)),
-            check("token-expiry", graph::token_expiry(facts)),
-            check("number", graph::number(facts)),
-            check("webhook-subscription", graph::subscription(facts)),
+            check("token", graph::token(facts, number)),
+            check("token-expiry", graph::token_expiry(facts, number)),
+            check("number", graph::number(facts, number)),
+            check("webhook-subscription", graph::subscription(facts, number)),
         ]);
-    }
-    if roles.worker && roles.web {
-        checks.push(check("app-secret", graph::app_secret(facts)));
+        if number.knows_webhook_secret() {
+            checks.push(check("app-secret", graph::app_secret(facts, number)));
+        }
     }
     if roles.web {
         checks.extend([
-            check("webhook-verification", web::verification(facts)),
-            check("webhook-signature", web::signature(facts, Provider::Meta)),
+            check("webhook-verification", web::verification(facts, number)),
+            check("webhook-signature", web::signature(facts, number)),
         ]);
     }
     checks
 }
 
-fn of_kapso(facts: &Facts) -> Vec<Check<'_>> {
+fn of_kapso<'a>(facts: &'a Facts, number: &'a Number) -> Vec<Check<'a>> {
     let roles = facts.config.roles;
     let mut checks = Vec::new();
     if roles.worker {
-        checks.push(check("kapso", kapso::number(facts)));
+        checks.push(check("kapso", kapso::number(number)));
     }
     if roles.web {
-        let signature = web::signature(facts, Provider::Kapso);
-        checks.push(check("kapso-signature", signature));
+        checks.push(check("kapso-signature", web::signature(facts, number)));
     }
     checks
 }
 
-fn report(findings: &[Finding]) -> Answer {
+/// Everything there is to say of one line. `to_be_added`: only whether it can be.
+pub async fn of_line(facts: &Facts, number: &Number, to_be_added: bool) -> Vec<Finding> {
+    let mut checks = of(facts, number);
+    if number.provider() == Provider::Meta && facts.config.roles.worker {
+        checks.insert(0, check("graph", graph::graph(facts)));
+    }
+    // It is not stored yet, and may have been blocked for what it had before.
+    checks.retain(|check| !to_be_added || check.code != "line");
+    join_all(checks.into_iter().map(|check| check.look)).await
+}
+
+pub fn report(findings: &[Finding]) -> Answer {
     let rows: Vec<_> = findings
         .iter()
         .flat_map(|finding| {

@@ -10,8 +10,9 @@ use sha2::Sha256;
 use super::{
     facts::Facts,
     finding::{Found, fail, ok, skip},
+    number::Number,
 };
-use crate::{app, whatsapp::provider::Provider};
+use crate::{app, http::secrets, line::stored, seal::Opener, whatsapp::provider::Provider};
 
 /// A webhook about nothing. Always the same, so that it is stored once however often this runs.
 const NOTHING: &str = r#"{"object":"whatsapp_business_account","entry":[]}"#;
@@ -50,9 +51,48 @@ pub async fn web(facts: &Facts) -> Result<Found, Found> {
     ))
 }
 
-pub async fn verification(facts: &Facts) -> Result<Found, Found> {
+/// Whether web can read what the webhooks of lines that were added are signed with.
+pub async fn key(facts: &Facts) -> Result<Found, Found> {
+    let lines = stored::all(facts.db().await?).await;
+    let mut lines = lines.map_err(|error| skip(format!("The lines cannot be read: {error:#}.")))?;
+    lines.retain(|line| !line.removed);
+    let todo = "Give web the CLAWKAKA_WEBHOOK_KEY that `clawkaka keys` prints where the worker runs (./infra/deploy.sh does), and restart it.";
+    let Some(key) = facts.config.keys.webhook_key() else {
+        return Ok(match lines.len() {
+            0 => ok("No line was added, so web needs no key to their secrets."),
+            count => fail(
+                format!(
+                    "web cannot verify the webhooks of the {count} lines that were added: it has no key to their secrets."
+                ),
+                todo,
+            ),
+        });
+    };
+    let opener = Opener::with(key);
+    let shut = lines
+        .iter()
+        .find(|line| secrets::open(&opener, line).is_err());
+    Ok(match shut {
+        None => ok(format!(
+            "web can verify the webhooks of the {} lines that were added.",
+            lines.len()
+        )),
+        Some(line) => fail(
+            format!(
+                "web's key does not open the webhook secret of line {}.",
+                line.phone_number_id
+            ),
+            todo,
+        ),
+    })
+}
+
+pub async fn verification(facts: &Facts, number: &Number) -> Result<Found, Found> {
     is_up(facts).await?;
-    let token = facts.config.whatsapp.verification_token.expose_secret();
+    let token = number.verification_token.expose_secret();
+    if token.is_empty() {
+        return Err(skip("This process does not know its verification token."));
+    }
     let mut address = url::Url::parse(&url(facts, Provider::Meta.webhook_path()))
         .map_err(|error| skip(format!("The address is none: {error}.")))?;
     address
@@ -60,8 +100,12 @@ pub async fn verification(facts: &Facts) -> Result<Found, Found> {
         .append_pair("hub.mode", "subscribe")
         .append_pair("hub.verify_token", token)
         .append_pair("hub.challenge", CHALLENGE);
-    let todo =
-        "Restart web with the WHATSAPP_VERIFICATION_TOKEN that is typed into Meta's dashboard.";
+    let todo = match number.is_added {
+        true => "See `web-key`; web learns of a line within seconds.",
+        false => {
+            "Restart web with the WHATSAPP_VERIFICATION_TOKEN that is typed into Meta's dashboard."
+        }
+    };
     let Ok(answer) = facts.local.get(address).send().await else {
         return Err(skip("web does not answer."));
     };
@@ -75,22 +119,25 @@ pub async fn verification(facts: &Facts) -> Result<Found, Found> {
     })
 }
 
-pub async fn signature(facts: &Facts, provider: Provider) -> Result<Found, Found> {
+pub async fn signature(facts: &Facts, number: &Number) -> Result<Found, Found> {
     is_up(facts).await?;
-    let config = &facts.config;
-    let (setting, secret) = match provider {
-        Provider::Meta => ("WHATSAPP_APP_SECRET", &config.whatsapp.app_secret),
-        Provider::Kapso => ("KAPSO_WEBHOOK_SECRET", &config.kapso.webhook_secret),
+    if !number.knows_webhook_secret() {
+        return Err(skip(
+            "This process does not know what its webhooks are signed with.",
+        ));
+    }
+    let provider = number.provider();
+    let todo = match (number.is_added, provider) {
+        (true, _) => "See `web-key`; web learns of a line within seconds.",
+        (_, Provider::Meta) => "web runs with another WHATSAPP_APP_SECRET: restart it.",
+        (_, Provider::Kapso) => "web runs with another KAPSO_WEBHOOK_SECRET: restart it.",
     };
-    let secret = secret.expose_secret();
+    let secret = number.webhook_secret.expose_secret();
     let right = post(facts, provider, &sign(secret)).await?;
     let forged = post(facts, provider, &sign(&format!("{secret}, but not quite"))).await?;
     Ok(match (right, forged) {
         (200, 403) => ok("web takes what is signed and refuses what is forged."),
-        (403, _) => fail(
-            "web refuses what is signed with the secret of these settings.",
-            format!("web runs with another {setting}: restart it."),
-        ),
+        (403, _) => fail("web refuses what is signed with its secret.", todo),
         (right, 403) => fail(
             format!("web answers a signed webhook with {right}."),
             "Look in its log; what is not answered with 200 is posted again.",

@@ -24,7 +24,7 @@ const LATELY: TimeDelta = TimeDelta::hours(1);
 /// One failed start is no news.
 const FAILING: i32 = 3;
 
-fn unread(error: anyhow::Error) -> Found {
+pub(super) fn unread(error: anyhow::Error) -> Found {
     skip(format!("The tables cannot be read: {error:#}."))
 }
 
@@ -60,43 +60,6 @@ pub async fn lease(facts: &Facts) -> Result<Found, Found> {
     })
 }
 
-pub async fn line(facts: &Facts) -> Result<Found, Found> {
-    let db = facts.db().await?;
-    let number = &facts.config.whatsapp.phone_number_id;
-    let row = sqlx::query!(
-        r#"select case when blocked_until is not null
-                  then least(blocked_until, timestamptz '9999-01-01Z') end as until, blocked_reason
-           from line where provider = 'meta' and phone_number_id = $1"#,
-        number,
-    )
-    .fetch_optional(db)
-    .await
-    .context("read the line");
-    let Some(row) = row.map_err(unread)? else {
-        return Err(skip(
-            "The line is not stored yet: the first start does that.",
-        ));
-    };
-    let now = Clock::System.now();
-    let Some(until) = row.until.filter(|until| *until > now) else {
-        return Ok(ok("The line is open."));
-    };
-    let code = row.blocked_reason.as_deref().unwrap_or("?");
-    Ok(match code {
-        "190" | "0" => fail(
-            format!("WhatsApp refused the access token (code {code}): messages wait."),
-            "Put a new one into WHATSAPP_ACCESS_TOKEN and restart the worker: that opens the line.",
-        ),
-        _ => warn(
-            format!(
-                "WhatsApp has stopped the line (code {code}), until {}.",
-                ago(until, now)
-            ),
-            "If the code names the account, mend it in Meta's dashboard; else wait.",
-        ),
-    })
-}
-
 /// What lies in the queues for longer than it should, frozen and suspended people left out.
 pub(super) struct Late {
     unrouted: i64,
@@ -113,6 +76,7 @@ pub(super) async fn late(db: &PgPool, now: DateTime<Utc>) -> anyhow::Result<Late
         r#"with people as (
                select t.id from tenant t join line l on l.id = t.line_id
                where t.status = 'active' and coalesce(l.blocked_until, '-infinity') <= $3
+                 and l.removed_at is null
                  and not exists (select from frozen_tenant f where f.tenant_id = t.id)
            ), unrouted as (
                select received_at from inbox

@@ -163,8 +163,8 @@ fn finished(row: &Received) -> Explanation {
         }
         "unknown_line" => said(
             "unknown_line",
-            "It came in on a number that is none of ours.",
-            "Compare WHATSAPP_SENDER_PHONE_NUMBER_ID with the number in Meta's dashboard.",
+            "It came in on a number that is none of ours, or not of the app that signed it.",
+            "`clawkaka line list` shows ours: compare the ids with those in the dashboard.",
         ),
         other => said(
             "finished",

@@ -2,8 +2,10 @@
 
 mod engine;
 mod freeze;
+mod line;
 mod nuke;
 mod sandbox;
+mod send;
 mod tenant;
 mod trace;
 mod upgrade;

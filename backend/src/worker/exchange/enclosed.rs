@@ -96,7 +96,7 @@ impl Exchange {
             return Ok(Err(copy::ENOUGH_FILES.to_owned()));
         }
         let line = to.and_then(|(line, _)| self.typing.lines.get(line));
-        let fetched = match line {
+        let fetched = match &line {
             Some(line) => self.fetcher.fetch(line.sender(), media).await,
             None => Err(Failure::Gone),
         };

@@ -1,19 +1,31 @@
 //! Table `line`: the WhatsApp business numbers, and what holds one of them up.
 //!
-//! Tokens of lines that the environment names live in memory only ([`Lines`]). A blocked line sends
-//! nothing; its messages stay queued. Called by `worker/send` and `receipt` (blocking), `route`
-//! (signups) and at start (seeding).
+//! Tokens of lines that the environment names live in memory only; those that an operator added lie
+//! here, sealed (`stored`). [`Lines`] are both. A blocked line sends nothing; its messages stay queued. A
+//! removed one keeps its row, for its people stay: nothing is taken from it or sent on it until it is
+//! added again. Called by `worker/send` and `receipt` (blocking), `route` (signups), at start (seeding) and by
+//! `clawkaka line`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod admit;
+mod held;
+pub mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::PgExecutor;
 
+pub use admit::admit_signup;
+pub use held::Lines;
+use stored::Stored;
+
 use crate::{
     id::LineId,
-    seal::KEY_ID,
+    seal::{KEY_ID, Opener},
     whatsapp::{
         client,
         failure::Class,
@@ -30,6 +42,17 @@ pub struct Line {
 }
 
 impl Line {
+    /// One that an operator added.
+    pub fn open(opener: &Opener, api: &Api, line: &Stored) -> anyhow::Result<Self> {
+        let token = line.access_token.as_deref().unwrap_or_default();
+        Ok(Self {
+            id: line.id,
+            api: api.clone(),
+            phone_number_id: line.phone_number_id.clone(),
+            access_token: String::from_utf8(opener.open(token)?)?.into(),
+        })
+    }
+
     /// As the client wants it.
     pub fn sender(&self) -> client::Line<'_> {
         client::Line {
@@ -37,26 +60,6 @@ impl Line {
             phone_number_id: &self.phone_number_id,
             access_token: &self.access_token,
         }
-    }
-}
-
-/// The lines this process holds a token for.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<HashMap<LineId, Line>>);
-
-impl Lines {
-    pub fn of(lines: impl IntoIterator<Item = Line>) -> Self {
-        Self(Arc::new(
-            lines.into_iter().map(|line| (line.id, line)).collect(),
-        ))
-    }
-
-    pub fn get(&self, id: LineId) -> Option<&Line> {
-        self.0.get(&id)
-    }
-
-    pub fn ids(&self) -> Vec<LineId> {
-        self.0.keys().copied().collect()
     }
 }
 
@@ -88,7 +91,8 @@ pub async fn seed(
         r#"insert into line (id, provider, phone_number_id, source, key_id)
            values ($1, $2, $3, 'env', $4)
            on conflict (provider, phone_number_id)
-           do update set source = 'env', access_token = null, webhook_secret = null
+           do update set source = 'env', access_token = null, webhook_secret = null,
+                         verification_token = null, removed_at = null
            returning id as "id: LineId""#,
         LineId::new() as LineId,
         provider.as_str(),
@@ -187,7 +191,7 @@ pub async fn blocked(
 ) -> anyhow::Result<Vec<&'static str>> {
     let blocked = sqlx::query!(
         r#"select blocked_until = 'infinity' as "for_good!", blocked_reason
-           from line where blocked_until > $1"#,
+           from line where blocked_until > $1 and removed_at is null"#,
         now,
     )
     .fetch_all(db)
@@ -212,7 +216,8 @@ pub async fn list_open(
 ) -> anyhow::Result<Vec<LineId>> {
     sqlx::query_scalar!(
         r#"select id as "id: LineId" from line
-           where id = any($1) and coalesce(blocked_until, '-infinity') <= $2"#,
+           where id = any($1) and coalesce(blocked_until, '-infinity') <= $2
+             and removed_at is null"#,
         lines as &[LineId],
         now,
     )
@@ -233,144 +238,10 @@ pub async fn is_blocked(
 pub async fn find(db: impl PgExecutor<'_>, text: &str) -> anyhow::Result<Option<LineId>> {
     sqlx::query_scalar!(
         r#"select id as "id: LineId" from line where id::text = $1 or phone_number_id = $1
-           order by provider limit 1"#,
+           order by removed_at nulls first, provider limit 1"#,
         text,
     )
     .fetch_optional(db)
     .await
     .context("find a line")
-}
-
-/// Whether one more new person may come: `burst` at once, then `per_hour` evenly.
-///
-/// The generic cell rate algorithm: the whole state is the time at which the next signup would be
-/// due if they came evenly. One statement, so that concurrent signups cannot pass together.
-pub async fn admit_signup(
-    db: impl PgExecutor<'_>,
-    line: LineId,
-    per_hour: i64,
-    burst: i64,
-    now: DateTime<Utc>,
-) -> anyhow::Result<bool> {
-    if per_hour < 1 || burst < 1 {
-        return Ok(false);
-    }
-    let every = TimeDelta::microseconds(3_600_000_000 / per_hour);
-    // A burst that reaches further back than a year is no limit at all; without the cap it overflows.
-    let ahead = (3_600_000_000.0 / per_hour as f64 * (burst - 1) as f64).min(3.2e13) as i64;
-    let admitted = sqlx::query!(
-        "update line set signup_at = greatest(signup_at, $2) + $3 * interval '1 us'
-         where id = $1 and signup_at <= $4",
-        line as LineId,
-        now,
-        every.num_microseconds().unwrap_or(0) as f64,
-        now + TimeDelta::microseconds(ahead),
-    )
-    .execute(db)
-    .await
-    .context("admit a new person")?;
-    Ok(admitted.rows_affected() == 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::PgPool;
-
-    use super::*;
-
-    fn noon() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
-    }
-
-    #[sqlx::test(migrator = "crate::MIGRATOR")]
-    async fn seeding_again_finds_the_same_line_and_leaves_its_block(db: PgPool) {
-        let line = seed(&db, Provider::Meta, "1").await.unwrap();
-        block_until(&db, line, Until::Unblocked, "190", noon())
-            .await
-            .unwrap();
-        assert_eq!(seed(&db, Provider::Meta, "1").await.unwrap(), line);
-        assert!(is_blocked(&db, line, noon()).await.unwrap());
-        assert_ne!(seed(&db, Provider::Meta, "2").await.unwrap(), line);
-    }
-
-    #[sqlx::test(migrator = "crate::MIGRATOR")]
-    async fn a_block_ends_by_time_or_by_hand_and_is_news_once(db: PgPool) {
-        let line = seed(&db, Provider::Meta, "1").await.unwrap();
-        let soon = noon() + TimeDelta::seconds(5);
-        assert!(
-            block_until(&db, line, Until::At(soon), "130429", noon())
-                .await
-                .unwrap()
-        );
-        assert!(
-            !block_until(&db, line, Until::At(soon), "130429", noon())
-                .await
-                .unwrap()
-        );
-        assert!(is_blocked(&db, line, noon()).await.unwrap());
-        assert!(!is_blocked(&db, line, soon).await.unwrap());
-
-        assert!(
-            block_until(&db, line, Until::Unblocked, "190", noon())
-                .await
-                .unwrap()
-        );
-        assert!(
-            !block_until(&db, line, Until::Unblocked, "190", noon())
-                .await
-                .unwrap()
-        );
-        assert!(
-            !block_until(&db, line, Until::At(soon), "130429", noon())
-                .await
-                .unwrap()
-        );
-        assert!(
-            is_blocked(&db, line, noon() + TimeDelta::days(999))
-                .await
-                .unwrap()
-        );
-        unblock(&db, line).await.unwrap();
-        assert!(!is_blocked(&db, line, noon()).await.unwrap());
-    }
-
-    #[sqlx::test(migrator = "crate::MIGRATOR")]
-    async fn signups_pass_in_a_burst_and_then_one_by_one(db: PgPool) {
-        let line = seed(&db, Provider::Meta, "1").await.unwrap();
-        let admit = |now| admit_signup(&db, line, 20, 5, now);
-        let mut admitted = 0;
-        for _ in 0..20 {
-            admitted += i32::from(admit(noon()).await.unwrap());
-        }
-        assert_eq!(admitted, 5);
-        assert!(!admit(noon() + TimeDelta::seconds(179)).await.unwrap());
-        assert!(admit(noon() + TimeDelta::seconds(180)).await.unwrap());
-        assert!(!admit(noon() + TimeDelta::seconds(180)).await.unwrap());
-        let later = noon() + TimeDelta::hours(3);
-        for _ in 0..5 {
-            assert!(admit(later).await.unwrap());
-        }
-        assert!(
-            !admit(later).await.unwrap(),
-            "quiet hours do not add up to a bigger burst"
-        );
-    }
-
-    #[sqlx::test(migrator = "crate::MIGRATOR")]
-    async fn a_limit_of_nothing_admits_nobody_and_a_huge_one_everybody(db: PgPool) {
-        let line = seed(&db, Provider::Meta, "1").await.unwrap();
-        assert!(!admit_signup(&db, line, 0, 5, noon()).await.unwrap());
-        assert!(!admit_signup(&db, line, 5, 0, noon()).await.unwrap());
-        let most = 1_000_000_000_000;
-        assert!(admit_signup(&db, line, most, most, noon()).await.unwrap());
-        assert!(admit_signup(&db, line, 1, most, noon()).await.unwrap());
-    }
-
-    #[sqlx::test(migrator = "crate::MIGRATOR")]
-    async fn signups_that_race_do_not_pass_together(db: PgPool) {
-        let line = seed(&db, Provider::Meta, "1").await.unwrap();
-        let race = (0..20).map(|_| admit_signup(&db, line, 20, 5, noon()));
-        let admitted = futures_util::future::try_join_all(race).await.unwrap();
-        assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 5);
-    }
 }

@@ -1,0 +1,168 @@
+//! What is to be added: the number, and each secret from where it comes.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use secrecy::SecretString;
+use url::Url;
+
+use super::Options;
+use crate::{
+    http::secrets,
+    line::stored::Stored,
+    operator::{answer::Refusal, secret},
+    seal::{MasterKey, Opener},
+    whatsapp::provider::Provider,
+};
+
+const WORD_BYTES: usize = 16;
+/// Meta's ids have about 15 digits.
+const MAX_NUMBER_CHARS: usize = 64;
+
+/// All that a line comes with.
+pub struct Given {
+    pub access_token: SecretString,
+    pub webhook_secret: SecretString,
+    /// Meta's.
+    pub word: Option<SecretString>,
+}
+
+/// Where each secret comes from; nothing: asked for, or made.
+pub struct Files {
+    pub access_token: Option<PathBuf>,
+    pub webhook_secret: Option<PathBuf>,
+    pub word: Option<PathBuf>,
+}
+
+/// What is to be added, as far as it is no secret.
+pub struct Asked {
+    pub provider: Provider,
+    pub number: String,
+    pub webhook_url: Option<Url>,
+    /// The operator has the word already.
+    pub word_is_given: bool,
+}
+
+impl Asked {
+    pub fn check(options: &Options) -> Result<Self, Refusal> {
+        let provider = options.provider.into();
+        let foreign = match provider {
+            Provider::Meta => [
+                ("--api-key-file", options.api_key_file.is_some()),
+                (
+                    "--webhook-secret-file",
+                    options.webhook_secret_file.is_some(),
+                ),
+                ("--webhook-url", options.webhook_url.is_some()),
+            ],
+            Provider::Kapso => [
+                ("--access-token-file", options.access_token_file.is_some()),
+                ("--app-secret-file", options.app_secret_file.is_some()),
+                (
+                    "--verification-token-file",
+                    options.verification_token_file.is_some(),
+                ),
+            ],
+        };
+        if let Some((option, _)) = foreign.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(Refusal {
+                code: "foreign-option",
+                what: format!("{option} is not for a line of {}'s.", provider.as_str()),
+                todo: "`clawkaka line add --help` says what belongs to whom.",
+            });
+        }
+        let number = options.phone_number_id.clone();
+        let plain = number
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if number.is_empty() || number.len() > MAX_NUMBER_CHARS || !plain {
+            return Err(Refusal {
+                code: "bad-number",
+                what: "That is no id of a number.".to_owned(),
+                todo: "Copy the phone number id from the dashboard; it has about 15 digits and no plus.",
+            });
+        }
+        Ok(Self {
+            provider,
+            number,
+            webhook_url: options.webhook_url.clone().map(address).transpose()?,
+            word_is_given: options.verification_token_file.is_some(),
+        })
+    }
+
+    /// What was there and is not given again stays: the dashboards have it.
+    pub fn secrets(
+        &self,
+        files: Files,
+        known: Option<&Stored>,
+        master: &MasterKey,
+    ) -> anyhow::Result<Given> {
+        let opener = Opener::with(master.webhook_key());
+        let before = known.and_then(|line| secrets::open(&opener, line).ok());
+        let (old_secret, old_word) =
+            before.map_or((None, None), |(secret, word)| (Some(secret), word));
+        let (token, secret) = match self.provider {
+            Provider::Meta => ("access token", "app secret"),
+            Provider::Kapso => ("API key", "webhook secret"),
+        };
+        let access_token = secret::read(token, files.access_token.as_deref())?;
+        let webhook_secret = match (files.webhook_secret, &self.webhook_url) {
+            (None, Some(_)) => old_secret.map_or_else(made, Ok)?,
+            (file, _) => secret::read(secret, file.as_deref())?,
+        };
+        let word = match (self.provider, files.word) {
+            (Provider::Kapso, _) => None,
+            (_, Some(file)) => Some(secret::read("verification token", Some(&file))?),
+            (_, None) => Some(old_word.map_or_else(made, Ok)?),
+        };
+        Ok(Given {
+            access_token,
+            webhook_secret,
+            word,
+        })
+    }
+}
+
+/// Where Kapso reaches us: by TLS, but on this machine.
+fn address(mut url: Url) -> Result<Url, Refusal> {
+    let path = Provider::Kapso.webhook_path();
+    if url.path() == "/" {
+        url.set_path(path);
+    }
+    let here = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && here);
+    if is_safe && url.path() == path && url.query().is_none() {
+        return Ok(url);
+    }
+    Err(Refusal {
+        code: "bad-webhook-url",
+        what: format!("{url} is not where our web takes Kapso's webhooks."),
+        todo: "Write https://<your domain>/kapso/webhook.",
+    })
+}
+
+fn made() -> anyhow::Result<SecretString> {
+    let mut bytes = [0_u8; WORD_BYTES];
+    getrandom::fill(&mut bytes).context("make a secret")?;
+    Ok(hex::encode(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_go_to_our_own_route_over_tls() {
+        let asked = |url: &str| address(url.parse().unwrap()).map(String::from).ok();
+        let ours = Some("https://a.example/kapso/webhook".to_owned());
+        assert_eq!(asked("https://a.example"), ours);
+        assert_eq!(asked("https://a.example/kapso/webhook"), ours);
+        for wrong in [
+            "http://a.example/kapso/webhook",
+            "https://a.example/whatsapp/webhook",
+            "https://a.example/kapso/webhook?x=1",
+        ] {
+            assert_eq!(asked(wrong), None, "{wrong}");
+        }
+    }
+}

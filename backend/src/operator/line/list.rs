@@ -1,0 +1,104 @@
+//! `clawkaka line list`: all numbers that there are or were.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{db, facts};
+use crate::{
+    config::Config,
+    line::stored::{self, Listed},
+    operator::{
+        answer::{Answer, ago, stamp, table},
+        settings::{Settings, WHERE_FROM},
+    },
+};
+
+#[derive(Args)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka line list --json | jq -r '.lines[] | select(.blocked_until != null) | .phone_number_id'"))]
+pub struct Options {
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub async fn run(
+    options: Options,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let facts = facts(options.settings, problems, false)?;
+    let all = stored::list(db(&facts).await?).await?;
+    let rows: Vec<_> = all
+        .iter()
+        .map(|one| cells(one, &facts.config, now))
+        .collect();
+    let heads = [
+        "NUMBER", "PROVIDER", "FROM", "PEOPLE", "STATE", "WEBHOOKS", "ID",
+    ];
+    let text = match all.is_empty() {
+        true => "There is no line yet: the first start stores that of the environment.".to_owned(),
+        false => table(&heads, &rows),
+    };
+    let lines: Vec<_> = all
+        .iter()
+        .map(|one| json(one, &facts.config, now))
+        .collect();
+    Ok(Answer::new(text, json!({ "lines": lines })))
+}
+
+/// Where its secrets are.
+fn source(one: &Listed, config: &Config) -> &'static str {
+    match one.removed_at {
+        Some(_) => "removed",
+        None if config.names(one.provider, &one.phone_number_id) => "environment",
+        None if one.is_named => "an earlier environment",
+        None => "command",
+    }
+}
+
+fn blocked(one: &Listed, now: DateTime<Utc>) -> Option<(DateTime<Utc>, &str)> {
+    let until = one.blocked_until.filter(|until| *until > now)?;
+    Some((until, one.blocked_reason.as_deref().unwrap_or("?")))
+}
+
+fn cells(one: &Listed, config: &Config, now: DateTime<Utc>) -> Vec<String> {
+    let state = match (one.removed_at, blocked(one, now)) {
+        (Some(at), _) => format!("removed {}", ago(at, now)),
+        (_, Some((until, code))) if until.timestamp() > FOR_GOOD => {
+            format!("blocked (code {code})")
+        }
+        (_, Some((until, code))) => format!("blocked (code {code}), opens {}", ago(until, now)),
+        _ => "open".to_owned(),
+    };
+    vec![
+        one.phone_number_id.clone(),
+        one.provider.as_str().to_owned(),
+        source(one, config).to_owned(),
+        one.people.to_string(),
+        state,
+        one.provider.webhook_path().to_owned(),
+        one.id.to_string(),
+    ]
+}
+
+/// The year 9000: until somebody opens it.
+const FOR_GOOD: i64 = 221_845_392_000;
+
+fn json(one: &Listed, config: &Config, now: DateTime<Utc>) -> Value {
+    let blocked = blocked(one, now);
+    json!({
+        "id": one.id.0,
+        "provider": one.provider.as_str(),
+        "phone_number_id": one.phone_number_id,
+        "source": source(one, config),
+        "people": one.people,
+        "blocked_until": blocked.map(|(until, _)| stamp(until)),
+        "blocked_reason": blocked.map(|(_, code)| code),
+        "removed_at": one.removed_at.map(stamp),
+        "messages": { "by": "webhook", "path": one.provider.webhook_path() },
+    })
+}
