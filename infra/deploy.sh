@@ -15,7 +15,8 @@ usage() {
 Deploys Clawkaka on this machine (Debian or Ubuntu, as root), and upgrades it when run again. What you need first:
 
   1. A domain whose DNS points at this machine, and ports 80 and 443 open to the internet: Meta posts webhooks over
-     HTTPS, and Caddy gets the certificate for it by itself.
+     HTTPS, and Caddy gets the certificate for it by itself. Not with a number at Kapso alone and KAPSO_DELIVERY=poll:
+     then nothing comes in, and without a domain neither Caddy nor web is started.
   2. In Meta's developer dashboard: an app with the product WhatsApp, your number, and a system user's token with
      whatsapp_business_messaging.
   3. A key for any OpenAI-compatible model.
@@ -97,12 +98,12 @@ load_deployment() {
 # Everything that only the operator can give. All of it at once, each with what to do.
 check_what_is_set() {
   local missing=()
-  lacks CLAWKAKA_DOMAIN "the name under which Meta reaches this machine, such as assistant.example.org"
+  ! has_web || lacks CLAWKAKA_DOMAIN "the name under which Meta reaches this machine, such as assistant.example.org"
   # A number at Meta, or one at Kapso, or both.
   if has_kapso; then
     lacks KAPSO_PHONE_NUMBER_ID "Kapso's dashboard: the number's id"
     lacks KAPSO_API_KEY "Kapso's dashboard: a key of the project"
-    lacks KAPSO_WEBHOOK_SECRET "a word you think of; give Kapso's webhook the same one"
+    is_polled || lacks KAPSO_WEBHOOK_SECRET "a word you think of; give Kapso's webhook the same one"
   fi
   if has_meta || ! has_kapso; then
     lacks WHATSAPP_APP_SECRET "Meta's dashboard: App settings > Basic > App secret"
@@ -136,6 +137,10 @@ check_what_is_set() {
 # Who sets one of a provider's settings wants a number there.
 has_meta() { any_is_set WHATSAPP_APP_SECRET WHATSAPP_ACCESS_TOKEN WHATSAPP_SENDER_PHONE_NUMBER_ID; }
 has_kapso() { any_is_set KAPSO_PHONE_NUMBER_ID KAPSO_API_KEY KAPSO_WEBHOOK_SECRET; }
+# Kapso is asked what came, and brings nothing.
+is_polled() { [[ $(value_of KAPSO_DELIVERY) == poll ]]; }
+# Whether anybody brings anything, or is to: lines are also added by command.
+has_web() { has_meta || ! has_kapso || ! is_polled || is_set CLAWKAKA_DOMAIN; }
 
 # lacks <setting> "where to get it"
 lacks() {
@@ -149,10 +154,10 @@ check_machine() {
       die "up.sh runs this deployment already ($name): ./infra/nuke.sh removes that, or set CLAWKAKA_DEPLOYMENT to another name."
     fi
   done
-  ports_of caddy CADDY_HTTP_PORT CADDY_HTTPS_PORT WEB_A_METRICS_PORT WEB_B_METRICS_PORT
+  ! has_web || ports_of caddy CADDY_HTTP_PORT CADDY_HTTPS_PORT WEB_A_METRICS_PORT WEB_B_METRICS_PORT
   ports_of broker BROKER_PORT BROKER_METRICS_PORT
   ports_of worker WORKER_HEALTH_PORT METRICS_PORT
-  if ! getent hosts "$CLAWKAKA_DOMAIN" >/dev/null; then
+  if has_web && ! getent hosts "$CLAWKAKA_DOMAIN" >/dev/null; then
     warn "$CLAWKAKA_DOMAIN has no address yet: Caddy cannot get a certificate until its DNS points at this machine"
   fi
 }
@@ -176,13 +181,20 @@ hand_out() {
 roll() {
   start_service postgres 120
   run_migrations
-  # One web after the other, so that one is always there; and before Caddy, so that the first request finds them.
-  start_service web-a 120
-  start_service web-b 120
-  start_service caddy 60
+  if has_web; then
+    # One web after the other, so that one is always there; and before Caddy, so that the first request finds them.
+    start_service web-a 120
+    start_service web-b 120
+    start_service caddy 60
+  fi
   start_service broker 120
   start_service worker 180
-  check_from_outside
+  if has_web; then
+    check_from_outside
+  else
+    # From before, when there was something to take in. The worker asks by now.
+    remove_services caddy web-a web-b
+  fi
 }
 
 # As Meta comes in: by name, over TLS, through Caddy.
@@ -201,7 +213,11 @@ check_from_outside() {
 }
 
 introduce() {
-  local port='' named=''
+  local port='' named='' web=''
+  if has_web; then
+    web=",
+                 :$WEB_A_METRICS_PORT and :$WEB_B_METRICS_PORT (web)"
+  fi
   [[ $CADDY_HTTPS_PORT == 443 ]] || port=:$CADDY_HTTPS_PORT
   if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
   if has_meta; then
@@ -213,7 +229,9 @@ In Meta's dashboard (WhatsApp > Configuration)
   subscribe to   messages
 END
   fi
-  if has_kapso; then
+  if has_kapso && is_polled; then
+    printf '\nKapso is asked for messages, and needs no webhook.\n'
+  elif has_kapso; then
     cat <<END
 
 In Kapso's dashboard (the number > Webhooks)
@@ -229,8 +247,7 @@ Where to look next
   containers     docker ps --filter label=clawkaka.deployment=$CLAWKAKA_DEPLOYMENT
   log            docker logs -f $(container worker)     (also: web-a, web-b, broker, caddy, postgres)
   health         curl http://127.0.0.1:$WORKER_HEALTH_PORT/readyz
-  metrics        curl http://127.0.0.1:$METRICS_PORT/metrics (worker), :$BROKER_METRICS_PORT (broker),
-                 :$WEB_A_METRICS_PORT and :$WEB_B_METRICS_PORT (web)
+  metrics        curl http://127.0.0.1:$METRICS_PORT/metrics (worker), :$BROKER_METRICS_PORT (broker)$web
   database       docker exec -it $(container postgres) psql clawkaka
   walls          ${named}infra/firewall/walls.sh show
   secrets        $STATE/settings.env (back it up)

@@ -87,6 +87,8 @@ in_containers() {
     exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "$@"
   fi
   for role in worker web-a web-b broker; do
+    # Where Kapso is polled there is no web.
+    [[ $role != web-* || -n $(container_id "$role") ]] || continue
     echo "$role:" >&2
     docker exec "$(container "$role")" clawkaka "$@" || status=1
   done
@@ -135,12 +137,15 @@ first_line() {
 
 # Nothing may serve the database meanwhile; a container like the worker's does it.
 restore_in_containers() {
-  local terminal=(-T) status=0
+  local role roles=() terminal=(-T) status=0
   if [[ -t 0 ]]; then terminal=(); fi
   find_compose || die "there is no Docker Compose on this machine: ./infra/deploy.sh installs it."
-  compose stop web-a web-b broker worker >/dev/null
+  for role in web-a web-b broker worker; do
+    if [[ -n $(container_id "$role") ]]; then roles+=("$role"); fi
+  done
+  compose stop "${roles[@]}" >/dev/null
   compose run --rm --no-deps "${terminal[@]}" worker "$@" || status=$?
-  compose start broker worker web-a web-b >/dev/null
+  compose start "${roles[@]}" >/dev/null
   return "$status"
 }
 

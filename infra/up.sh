@@ -111,7 +111,8 @@ introduce() {
   else
     write_again="a WhatsApp message to your number, once Meta's dashboard has the webhook
                  https://<your host>/whatsapp/webhook (it must reach port $PORT) and WHATSAPP_VERIFICATION_TOKEN,
-                 or Kapso's has https://<your host>/kapso/webhook and KAPSO_WEBHOOK_SECRET"
+                 or Kapso's has https://<your host>/kapso/webhook and KAPSO_WEBHOOK_SECRET;
+                 with KAPSO_DELIVERY=poll nothing more is needed"
   fi
   cat <<END
 

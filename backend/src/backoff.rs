@@ -23,6 +23,8 @@ pub const THROTTLED: Schedule = Schedule(&[2, 5, 15, 30, 60, 120, 300]);
 pub const OPERATOR: Schedule = Schedule(&[60, 300, 900, 1800]);
 /// Held back for quality: asking again soon makes it worse.
 pub const SPAM: Schedule = Schedule(&[3600, 4 * 3600, 8 * 3600]);
+/// Kapso does not list what came, or says something odd.
+pub const POLL: Schedule = Schedule(&[5, 10, 30, 60]);
 /// One row of ours that we cannot read or address. Others go on meanwhile.
 pub const UNREADABLE: Schedule = Schedule(&[60]);
 

@@ -170,7 +170,13 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_web_seen_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a web process last said that it is alive, since 1970."),
     counter("clawkaka_step_errors_total", By::Worker, "Steps of a station that failed; they are tried again.")
-        .each("station", &["route", "deliver", "listen", "remind", "send", "measure", "sweep", "token", "backup", "upgrade"]),
+        .each("station", &["route", "deliver", "listen", "remind", "send", "poll", "measure", "sweep", "token", "backup", "upgrade"]),
+    // Worker: what Kapso is asked for.
+    counter("clawkaka_polls_total", By::Worker, "Looks at Kapso's lists of messages, by what came of them.")
+        .each("outcome", &["done", "refused", "throttled", "away", "odd", "too_many"]),
+    gauge("clawkaka_poll_timestamp_seconds", By::Worker, Unit::Seconds,
+        "When such a look last came to its end for a line, since 1970; infinite: it is gone."),
+    counter("clawkaka_poll_missed_total", By::Worker, "Messages that polling found and a line's webhook should have brought."),
     // Worker: is anybody waiting?
     gauge("clawkaka_inbox_rows", By::Worker, Unit::Count, "Open rows of the inbox: unrouted, or waiting for a turn."),
     gauge("clawkaka_inbox_age_seconds", By::Worker, Unit::Seconds, "Age of the oldest of them; 0 without any."),
@@ -355,6 +361,8 @@ fn begin_with_several_labels(roles: Roles) {
     }
     // A process that stands by measures nothing.
     metrics::gauge!("clawkaka_lease_held").set(0);
+    // Without a line of Kapso's nobody is late.
+    metrics::gauge!("clawkaka_poll_timestamp_seconds").set(f64::INFINITY);
 }
 
 fn is_of(by: By, roles: Roles) -> bool {

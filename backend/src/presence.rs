@@ -2,14 +2,22 @@
 //!
 //! Renewed by `web`, read by `worker/send`: that no receipt came proves nothing about a time in which
 //! nobody could have received one. Postgres' own clock, for the two may run on different machines.
+//!
+//! Of lines that are polled nothing is brought, whoever is alive. [`Asked`] is when their receipts were
+//! asked for, of which messages. It stands in memory only: `worker/poll` and `worker/send` are in one
+//! process, and one that has just begun has not asked yet.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 
-use crate::lifecycle::Shutdown;
+use crate::{id::LineId, lifecycle::Shutdown};
 
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Two renewals may fail; the third makes a gap.
@@ -21,6 +29,31 @@ pub struct Stretch {
     pub since: DateTime<Utc>,
     /// The last renewal: what is only promised does not count.
     pub until: DateTime<Utc>,
+}
+
+/// All that was known, at a time, of messages that were sent between two others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub at: DateTime<Utc>,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
+/// What was asked last, by line. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Receipts(Arc<Mutex<HashMap<LineId, Asked>>>);
+
+impl Receipts {
+    /// What came of it is stored.
+    pub fn note(&self, line: LineId, asked: Asked) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(line, asked);
+    }
+
+    pub fn asked(&self, line: LineId) -> Option<Asked> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&line).copied()
+    }
 }
 
 /// Says that a `web` process is alive. Any number of them share the row.

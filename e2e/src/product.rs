@@ -71,8 +71,12 @@ impl Product {
 
     /// With a number that Kapso hands on.
     pub async fn start_through_kapso() -> anyhow::Result<Self> {
+        Self::start_through_kapso_with(&[]).await
+    }
+
+    pub async fn start_through_kapso_with(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (place, postgres) = somewhere().await?;
-        let product = Self::prepare_through(Through::Kapso, place, postgres, &[]).await?;
+        let product = Self::prepare_through(Through::Kapso, place, postgres, settings).await?;
         product.up().await
     }
 

@@ -49,6 +49,17 @@ start_service() {
   fi
 }
 
+# remove_services <name>…: those that are there.
+remove_services() {
+  local name
+  for name in "$@"; do
+    [[ -n $(container_id "$name") ]] || continue
+    compose rm --stop --force "$name" >"$LOGS/compose-$name.log" 2>&1 ||
+      die "Compose could not remove $name." "$LOGS/compose-$name.log"
+    say "$name is not needed any more, and removed"
+  done
+}
+
 container_id() { docker inspect -f '{{.Id}}' "$(container "$1")" 2>/dev/null || true; }
 
 wait_until_healthy() {

@@ -110,7 +110,7 @@ write_variables() {
     echo "# Written by infra/deploy.sh for docker compose --env-file; nothing in here is secret."
     echo "CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT"
     echo "CLAWKAKA_STATE=$STATE"
-    echo "CLAWKAKA_DOMAIN=$CLAWKAKA_DOMAIN"
+    echo "CLAWKAKA_DOMAIN=${CLAWKAKA_DOMAIN:-}"
     echo "CADDY_HTTP_PORT=$CADDY_HTTP_PORT"
     echo "CADDY_HTTPS_PORT=$CADDY_HTTPS_PORT"
     echo "PORT=$PORT"

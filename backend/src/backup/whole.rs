@@ -19,7 +19,7 @@ use super::{
     tombstone,
 };
 use crate::{
-    inbox, lease,
+    inbox, lease, line,
     migrate::{self, Patience},
     outbox,
     sandbox::row::saved,
@@ -123,6 +123,7 @@ pub async fn bring_back(
     if open == Open::WasDone {
         settled += inbox::leave::settle_restored(&mut *tx, now).await?;
         settled += outbox::leave::settle_waiting(&mut *tx, now).await?;
+        line::cursor::begin_all_anew(&mut *tx, now).await?;
     }
     row::settle_restored(&mut *tx, now).await?;
     let erased_again = tombstone::apply(&mut tx, &stones, now).await?;

@@ -28,7 +28,7 @@ impl<'a> Check<'a> {
         Self { problems }
     }
 
-    fn note(&mut self, name: &str, what: impl std::fmt::Display) {
+    pub(super) fn note(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
     }
 
@@ -177,16 +177,23 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub fn duration_to(&mut self, name: &str, value: &str, most: Duration) -> Duration {
+    /// `hint`: an example, or why there are bounds.
+    pub fn duration_within(
+        &mut self,
+        name: &str,
+        value: &str,
+        range: RangeInclusive<Duration>,
+        hint: &str,
+    ) -> Duration {
         match humantime::parse_duration(value) {
-            Ok(duration) if duration <= most => duration,
+            Ok(duration) if range.contains(&duration) => duration,
             _ => {
-                let to = humantime::format_duration(most);
+                let [from, to] = [*range.start(), *range.end()].map(humantime::format_duration);
                 self.note(
                     name,
-                    format_args!("must be a duration from 0s to {to}, for example 1500ms"),
+                    format_args!("must be a duration from {from} to {to}, {hint}"),
                 );
-                most
+                *range.start()
             }
         }
     }

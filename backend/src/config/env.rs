@@ -71,7 +71,13 @@ pub struct Raw {
     /// A number that Kapso hands on: its id there. Beside Meta's or in place of it.
     #[arg(long, env = "KAPSO_PHONE_NUMBER_ID")]
     pub kapso_phone_number_id: Option<String>,
-    /// web: the secret of Kapso's webhook.
+    /// How its messages reach us: `webhook`, or `poll` where nothing of ours has a public address; then they are asked for.
+    #[arg(long, env = "KAPSO_DELIVERY", default_value = "webhook")]
+    pub kapso_delivery: String,
+    /// worker: how often Kapso is asked for messages, from 5s to 2m. Unset: 5s with `poll`; 1m beside a webhook, to find what it lost. Kapso allows a key 100 requests a minute on its free plan, 5s takes 32; all lines with that key share them.
+    #[arg(long, env = "KAPSO_POLL_EVERY")]
+    pub kapso_poll_every: Option<String>,
+    /// web: the secret of Kapso's webhook; not with `poll`.
     #[arg(long, env = "KAPSO_WEBHOOK_SECRET", hide_env_values = true)]
     pub kapso_webhook_secret: Option<String>,
     /// worker: the key of the project at Kapso.

@@ -1,9 +1,26 @@
-//! The lines that the environment names: at most one of each provider, with all its secrets in memory.
+//! The lines that the environment names: at most one of each provider, with all its secrets in memory;
+//! and how what people write to Kapso's gets to us.
 
+use std::time::Duration;
+
+use clap::ValueEnum;
 use secrecy::SecretString;
 
 use super::{Check, Config, Raw, Roles};
-use crate::whatsapp::provider::{Api, Provider};
+use crate::{
+    line::Delivery,
+    whatsapp::provider::{Api, Provider},
+};
+
+/// Kapso takes 100 requests a minute from a key on its free plan, sending included (Kapso docs: rate
+/// limits). Two lists at this pace need 32 of them.
+const POLL_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+/// Beyond it nobody would notice for long that asking fails (the alert KapsoNotPolled: 5 minutes).
+pub const POLL_AT_LEAST_EVERY: Duration = Duration::from_secs(120);
+/// Somebody waits for it.
+const POLL_EVERY: Duration = POLL_AT_MOST_EVERY;
+/// A safety net: what it finds is late in any case.
+pub const POLL_BESIDE_A_WEBHOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The line of Meta's that the environment names. Which parts are set depends on the roles; without
 /// such a line all are empty.
@@ -21,10 +38,13 @@ pub struct WhatsApp {
 /// The line of Kapso's that the environment names, or nothing but empty words.
 #[derive(Clone)]
 pub struct Kapso {
+    /// Needed of `web` where messages are brought.
     pub webhook_secret: SecretString,
     pub api_key: SecretString,
     pub phone_number_id: String,
     pub api: Api,
+    pub delivery: Delivery,
+    pub poll_every: Duration,
 }
 
 /// One of both, as everybody sees it who does not care whose it is.
@@ -35,6 +55,9 @@ pub struct Named<'a> {
     pub access_token: &'a SecretString,
     pub webhook_secret: &'a SecretString,
     pub verification_token: Option<&'a SecretString>,
+    pub delivery: Delivery,
+    /// Of Kapso's.
+    pub poll_every: Option<Duration>,
 }
 
 impl Config {
@@ -47,6 +70,8 @@ impl Config {
             access_token: &meta.access_token,
             webhook_secret: &meta.app_secret,
             verification_token: Some(&meta.verification_token),
+            delivery: Delivery::Webhook,
+            poll_every: None,
         };
         let kapso = Named {
             api: &kapso.api,
@@ -54,6 +79,8 @@ impl Config {
             access_token: &kapso.api_key,
             webhook_secret: &kapso.webhook_secret,
             verification_token: None,
+            delivery: kapso.delivery,
+            poll_every: Some(kapso.poll_every),
         };
         let both = [meta, kapso].into_iter();
         both.filter(|line| !line.number.is_empty())
@@ -126,11 +153,12 @@ impl WhatsApp {
 impl Kapso {
     pub(super) fn check(check: &mut Check<'_>, raw: &mut Raw, wanted: bool, roles: Roles) -> Self {
         let (web, worker) = (wanted && roles.web, wanted && roles.worker);
+        let delivery = delivery(check, &raw.kapso_delivery);
         Self {
             webhook_secret: check.secret(
                 "KAPSO_WEBHOOK_SECRET",
                 raw.kapso_webhook_secret.take(),
-                web,
+                web && delivery == Delivery::Webhook,
             ),
             api_key: check.secret("KAPSO_API_KEY", raw.kapso_api_key.take(), worker),
             phone_number_id: check.text(
@@ -143,6 +171,29 @@ impl Kapso {
                 base_url: check.url("KAPSO_API_BASE_URL", &raw.kapso_api_base_url),
                 version: raw.whatsapp_api_version.clone(),
             },
+            delivery,
+            poll_every: poll_every(check, delivery, raw.kapso_poll_every.take()),
         }
+    }
+}
+
+fn delivery(check: &mut Check<'_>, value: &str) -> Delivery {
+    let read = Delivery::from_str(value, false);
+    read.unwrap_or_else(|_| {
+        check.note("KAPSO_DELIVERY", "must be webhook or poll");
+        Delivery::default()
+    })
+}
+
+fn poll_every(check: &mut Check<'_>, delivery: Delivery, value: Option<String>) -> Duration {
+    match (value.filter(|text| !text.is_empty()), delivery) {
+        (Some(text), _) => check.duration_within(
+            "KAPSO_POLL_EVERY",
+            &text,
+            POLL_AT_MOST_EVERY..=POLL_AT_LEAST_EVERY,
+            "for Kapso counts a key's requests, 100 a minute on its free plan",
+        ),
+        (None, Delivery::Poll) => POLL_EVERY,
+        (None, Delivery::Webhook) => POLL_BESIDE_A_WEBHOOK_EVERY,
     }
 }

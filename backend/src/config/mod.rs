@@ -18,7 +18,7 @@ use crate::{
 };
 use check::Check;
 pub use env::Raw;
-pub use line::{Kapso, Named, WhatsApp};
+pub use line::{Kapso, Named, POLL_AT_LEAST_EVERY, POLL_BESIDE_A_WEBHOOK_EVERY, WhatsApp};
 pub use timing::Timing;
 
 /// Everything a process needs to know, validated for the roles it plays.

@@ -5,7 +5,7 @@ use std::slice;
 use clap::Parser;
 
 use super::*;
-use crate::whatsapp::provider::Provider;
+use crate::{line::Delivery, whatsapp::provider::Provider};
 
 /// A complete environment for all roles, as arguments.
 const COMPLETE: &[&str] = &[
@@ -127,6 +127,39 @@ fn a_line_at_kapso_stands_in_for_metas_or_beside_it() {
     assert!(!problems.contains("WHATSAPP"), "{problems}");
     let problems = with(&["whatsapp"], &[]).err().unwrap();
     assert!(!problems.contains("KAPSO"), "{problems}");
+}
+
+#[test]
+fn a_line_that_is_polled_needs_no_secret_of_a_webhook() {
+    let line = ["--kapso-phone-number-id=2", "--kapso-api-key=k"];
+    let with_line = |more: &[&'static str]| with(&["whatsapp"], &[&line, more].concat());
+    let every = |more: &[&'static str]| with_line(more).unwrap().kapso.poll_every;
+    let polled = ["--kapso-delivery=poll"];
+    assert_eq!(every(&polled), Duration::from_secs(5));
+    assert_eq!(
+        every(&["--kapso-delivery=poll", "--kapso-poll-every=30s"]),
+        Duration::from_secs(30)
+    );
+    assert_eq!(with_line(&polled).unwrap().kapso.delivery, Delivery::Poll);
+    let secret = "--kapso-webhook-secret=s";
+    assert_eq!(every(&[secret]), Duration::from_secs(60));
+    let brought = with_line(&[secret]).unwrap();
+    assert_eq!(brought.kapso.delivery, Delivery::Webhook);
+
+    for (bad, said) in [
+        (
+            "--kapso-delivery=often",
+            "KAPSO_DELIVERY: must be webhook or poll",
+        ),
+        ("--kapso-poll-every=4s", "100 a minute on its free plan"),
+        (
+            "--kapso-poll-every=1h",
+            "KAPSO_POLL_EVERY: must be a duration from 5s to 2m",
+        ),
+    ] {
+        let problems = with_line(&[secret, bad]).err().unwrap();
+        assert!(problems.contains(said), "{bad}: {problems}");
+    }
 }
 
 #[test]

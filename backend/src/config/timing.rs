@@ -1,12 +1,13 @@
 //! The settings that are times: how long what may take, and how often what is done.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Raw, check::Check};
 use crate::inbox::debounce;
 
 /// Until then WhatsApp may refuse a message that it took, and it is sent again.
 const MIN_RETENTION: Duration = Duration::from_secs(24 * 3600);
+const DEBOUNCE: RangeInclusive<Duration> = Duration::ZERO..=debounce::LONGEST;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -35,7 +36,12 @@ impl Timing {
             time_zone: check.time_zone("TIME_ZONE", &raw.time_zone),
             sandbox_pause_after: check.duration("SANDBOX_PAUSE_AFTER", &raw.sandbox_pause_after),
             sandbox_stop_after: check.duration("SANDBOX_STOP_AFTER", &raw.sandbox_stop_after),
-            debounce: check.duration_to("DEBOUNCE", &raw.debounce, debounce::LONGEST),
+            debounce: check.duration_within(
+                "DEBOUNCE",
+                &raw.debounce,
+                DEBOUNCE,
+                "for example 1500ms",
+            ),
             turn_deadline: check.duration("TURN_DEADLINE", &raw.turn_deadline),
             turn_idle: check.duration("TURN_IDLE", &raw.turn_idle),
             still_working_after: check.interval("STILL_WORKING_AFTER", &raw.still_working_after),

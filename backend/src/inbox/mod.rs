@@ -8,9 +8,11 @@ pub mod figures;
 pub mod forget;
 pub mod leave;
 mod look;
+mod recent;
 mod refuse;
 
 pub use look::{by_wamid, noted};
+pub use recent::recent;
 pub use refuse::{refuse_waiting, refuse_waiting_on};
 
 use chrono::{DateTime, Utc};
@@ -194,35 +196,6 @@ pub async fn take_back(
     .execute(db)
     .await?;
     Ok(taken.rows_affected() > 0)
-}
-
-/// How many messages a person sent lately, for the limits.
-pub struct Recent {
-    pub last_minute: i64,
-    pub last_day: i64,
-    pub waiting: i64,
-}
-
-pub async fn recent(
-    db: impl PgExecutor<'_>,
-    tenant: TenantId,
-    now: DateTime<Utc>,
-) -> anyhow::Result<Recent> {
-    let recent = sqlx::query_as!(
-        Recent,
-        r#"select
-             count(*) filter (where received_at > $2::timestamptz - interval '1 minute') as "last_minute!",
-             count(*) as "last_day!",
-             count(*) filter (where done_at is null and turn_id is null) as "waiting!"
-         from inbox
-         where tenant_id = $1 and kind = 'message' and outcome is distinct from 'over_limit'
-           and received_at > $2::timestamptz - interval '1 day'"#,
-        tenant as TenantId,
-        now,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(recent)
 }
 
 /// People with something waiting, longest first, but for those who are `busy` already, frozen,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::Line;
+use super::{Delivery, Line};
 use crate::id::LineId;
 
 type ById = HashMap<LineId, Arc<Line>>;
@@ -39,6 +39,15 @@ impl Lines {
         let added = self.added.borrow();
         let others = added.keys().filter(|id| !self.named.contains_key(id));
         self.named.keys().chain(others).copied().collect()
+    }
+
+    /// Those whose messages, and what became of ours, are asked for and not brought.
+    pub fn polled(&self) -> Vec<LineId> {
+        let is_polled = |id: &LineId| {
+            let line = self.get(*id);
+            line.is_some_and(|line| line.delivery == Delivery::Poll)
+        };
+        self.ids().into_iter().filter(is_polled).collect()
     }
 
     /// Returns when lines were added, changed or removed.

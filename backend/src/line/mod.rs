@@ -3,8 +3,11 @@
 //! Tokens of lines that the environment names live in memory only; those that an operator added lie
 //! here, sealed (`stored`). [`Lines`] are both. A blocked line sends nothing; its messages stay queued. A
 //! removed one keeps its row, for its people stay: nothing is taken from it or sent on it until it is
-//! added again. Called by `worker/send` and `receipt` (blocking), `route` (signups), at start (seeding) and by
+//! added again. `cursor` is how far one has been polled. Called by `worker/send` and `receipt` (blocking), `route` (signups), at start (seeding) and by
 //! `clawkaka line`.
+
+pub mod cursor;
+mod delivery;
 
 mod admit;
 mod held;
@@ -20,7 +23,8 @@ use secrecy::SecretString;
 use sqlx::PgExecutor;
 
 pub use admit::admit_signup;
-pub use held::Lines;
+pub use delivery::Delivery;
+pub use held::{Changes, Lines};
 use stored::Stored;
 
 use crate::{
@@ -39,6 +43,9 @@ pub struct Line {
     pub api: Api,
     pub phone_number_id: String,
     pub access_token: SecretString,
+    pub delivery: Delivery,
+    /// How often Kapso is asked, where the environment says so.
+    pub poll_every: Option<Duration>,
 }
 
 impl Line {
@@ -50,6 +57,8 @@ impl Line {
             api: api.clone(),
             phone_number_id: line.phone_number_id.clone(),
             access_token: String::from_utf8(opener.open(token)?)?.into(),
+            delivery: line.delivery,
+            poll_every: None,
         })
     }
 

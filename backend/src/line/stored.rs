@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use tokio::sync::Notify;
 
+use super::Delivery;
 use crate::{id::LineId, lifecycle::Shutdown, seal::KEY_ID, wake, whatsapp::provider::Provider};
 
 /// Of one deployment. A webhook may be from any of them: each costs web a hash over every body,
@@ -29,8 +30,10 @@ pub struct Stored {
     pub provider: Provider,
     pub phone_number_id: String,
     pub access_token: Option<Vec<u8>>,
+    /// None where no webhook is posted.
     pub webhook_secret: Option<Vec<u8>>,
     pub verification_token: Option<Vec<u8>>,
+    pub delivery: Delivery,
     /// Only its webhooks are still answered, so that they are not repeated; nobody is woken.
     pub removed: bool,
 }
@@ -40,9 +43,11 @@ pub struct Added<'a> {
     pub provider: Provider,
     pub phone_number_id: &'a str,
     pub access_token: Vec<u8>,
-    pub webhook_secret: Vec<u8>,
+    /// One that is polled needs none.
+    pub webhook_secret: Option<Vec<u8>>,
     /// Of Meta's.
     pub verification_token: Option<Vec<u8>>,
+    pub delivery: Delivery,
 }
 
 /// A line as a list of them shows it.
@@ -54,6 +59,9 @@ pub struct Listed {
     pub blocked_until: Option<DateTime<Utc>>,
     pub blocked_reason: Option<String>,
     pub removed_at: Option<DateTime<Utc>>,
+    /// Of one that was added.
+    pub delivery: Delivery,
+    pub polled_at: Option<DateTime<Utc>>,
     /// Whether it is in the environment of whoever started last.
     pub is_named: bool,
 }
@@ -64,8 +72,8 @@ pub async fn all(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<Stored>> {
         Stored,
         r#"select id as "id: LineId", provider as "provider: Provider", phone_number_id,
                   access_token, webhook_secret, verification_token,
-                  removed_at is not null as "removed!"
-           from line where source = 'db' and webhook_secret is not null
+                  delivery as "delivery: Delivery", removed_at is not null as "removed!"
+           from line where source = 'db' and (removed_at is null or webhook_secret is not null)
            order by removed_at nulls first, id limit $1"#,
         MAX_LINES,
     )
@@ -92,11 +100,11 @@ pub async fn forget(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Resu
 pub async fn add(db: impl PgExecutor<'_>, line: Added<'_>) -> anyhow::Result<LineId> {
     sqlx::query_scalar!(
         r#"insert into line (id, provider, phone_number_id, source, key_id,
-                             access_token, webhook_secret, verification_token)
-           values ($1, $2, $3, 'db', $4, $5, $6, $7)
+                             access_token, webhook_secret, verification_token, delivery)
+           values ($1, $2, $3, 'db', $4, $5, $6, $7, $8)
            on conflict (provider, phone_number_id)
            do update set source = 'db', key_id = $4, access_token = $5, webhook_secret = $6,
-                         verification_token = $7, removed_at = null, blocked_until = null,
+                         verification_token = $7, delivery = $8, removed_at = null, blocked_until = null,
                          blocked_reason = null
            returning id as "id: LineId""#,
         LineId::new() as LineId,
@@ -106,6 +114,7 @@ pub async fn add(db: impl PgExecutor<'_>, line: Added<'_>) -> anyhow::Result<Lin
         line.access_token,
         line.webhook_secret,
         line.verification_token,
+        line.delivery as Delivery,
     )
     .fetch_one(db)
     .await
@@ -113,14 +122,15 @@ pub async fn add(db: impl PgExecutor<'_>, line: Added<'_>) -> anyhow::Result<Lin
 }
 
 /// Takes away what it sends with; what verifies its webhooks goes later. The row stays, and so do its
-/// people.
+/// people. Where it is added again, polling begins with that: what came meanwhile wakes nobody.
 pub async fn remove(
     db: impl PgExecutor<'_>,
     line: LineId,
     now: DateTime<Utc>,
 ) -> anyhow::Result<bool> {
     let removed = sqlx::query!(
-        "update line set removed_at = $2, access_token = null where id = $1 and removed_at is null",
+        "update line set removed_at = $2, access_token = null, poll_cursor = null, polled_at = null
+         where id = $1 and removed_at is null",
         line as LineId,
         now,
     )
@@ -144,7 +154,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<Listed>> {
     sqlx::query_as!(
         Listed,
         r#"select l.id as "id: LineId", l.provider as "provider: Provider", l.phone_number_id,
-                  l.blocked_reason, l.removed_at, l.source = 'env' as "is_named!",
+                  l.blocked_reason, l.removed_at, l.delivery as "delivery: Delivery", l.polled_at, l.source = 'env' as "is_named!",
                   case when l.blocked_until is not null
                        then least(l.blocked_until, timestamptz '9999-01-01Z') end as blocked_until,
                   (select count(*) from tenant t where t.line_id = l.id

@@ -11,8 +11,8 @@ use sqlx::PgExecutor;
 
 use super::{HELD_FOR, Post, State};
 use crate::{
-    id::{OutboxId, TenantId},
-    presence::Stretch,
+    id::{LineId, OutboxId, TenantId},
+    presence::{Asked, Stretch},
 };
 
 /// No POST of a living worker lasts this long (the client gives up after 30 s): we could not store
@@ -38,6 +38,15 @@ pub async fn abandon(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Res
     .context("give up sends of dead workers")
 }
 
+/// How receipts would have reached us, and of which lines' sends.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// Brought without a gap for this time, to these lines.
+    Brought(Stretch, &'a [LineId]),
+    /// Asked for, of this line.
+    Asked(LineId, Asked),
+}
+
 /// Rows that stayed unknown through `wait` in which a receipt would have reached us and been read:
 /// queued for one more POST, or failed if this was that POST. A receipt that comes later still
 /// corrects it.
@@ -45,11 +54,20 @@ pub async fn abandon(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> anyhow::Res
 /// `read_until`: every receipt that arrived before has been recorded.
 pub async fn resolve_unknown(
     db: impl PgExecutor<'_>,
-    listening: Stretch,
+    heard: Heard<'_>,
     read_until: DateTime<Utc>,
     wait: Duration,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Vec<(Post, State)>> {
+    // What was asked for is all there is, whenever it came: only who was not asked about has to wait.
+    let (since, until, lines) = match &heard {
+        Heard::Brought(stretch, lines) => (stretch.since, stretch.until, *lines),
+        Heard::Asked(line, asked) => (asked.from, asked.at, std::slice::from_ref(line)),
+    };
+    let (from, to) = match heard {
+        Heard::Brought(..) => (None, None),
+        Heard::Asked(_, asked) => (Some(asked.from), Some(asked.to)),
+    };
     let resolved = sqlx::query!(
         r#"update outbox set resent = true, run_after = $1,
                state = case when resent then 'failed' else 'queued' end,
@@ -58,13 +76,20 @@ pub async fn resolve_unknown(
                select o.id from outbox o
                where o.state = 'unknown' and o.expires_at > $1
                  and greatest(o.sent_at, $2) + $4 * interval '1 s' <= $3
+                 and o.sent_at between coalesce($5, '-infinity'::timestamptz)
+                                   and coalesce($6, 'infinity'::timestamptz)
+                 and exists (select from tenant t
+                             where t.id = o.tenant_id and t.line_id = any($7))
                for update skip locked)
            returning id as "id: OutboxId", tenant_id as "tenant: TenantId", attempt,
                      state as "state: State""#,
         now,
-        listening.since,
-        listening.until.min(read_until),
+        since,
+        until.min(read_until),
         wait.as_secs_f64(),
+        from,
+        to,
+        lines as &[LineId],
     )
     .fetch_all(db)
     .await
@@ -82,6 +107,21 @@ pub async fn resolve_unknown(
             )
         })
         .collect())
+}
+
+/// When the oldest send of a line began of which we do not know what became of it.
+pub async fn oldest_unclear(
+    db: impl PgExecutor<'_>,
+    line: LineId,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select min(o.sent_at) from outbox o join tenant t on t.id = o.tenant_id
+         where o.state in ('sending', 'unknown') and t.line_id = $1",
+        line as LineId,
+    )
+    .fetch_one(db)
+    .await
+    .context("look for unclear sends")
 }
 
 /// What was not sent in time is held until the person writes; what was held or unknown all the

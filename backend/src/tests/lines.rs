@@ -33,8 +33,9 @@ async fn add(db: &PgPool, number: &str, secret: &str) -> LineId {
         provider: Provider::Meta,
         phone_number_id: number,
         access_token: worker.seal(b"token"),
-        webhook_secret: web.seal(secret.as_bytes()),
+        webhook_secret: Some(web.seal(secret.as_bytes())),
         verification_token: Some(web.seal(b"other word")),
+        delivery: line::Delivery::Webhook,
     };
     let id = stored::add(&mut *tx, line).await.unwrap();
     tx.commit().await.unwrap();
@@ -192,6 +193,8 @@ async fn the_worker_follows_what_is_added_changed_and_removed_without_a_restart(
         api: api.clone(),
         phone_number_id: NUMBER.to_owned(),
         access_token: SecretString::from("of the environment"),
+        delivery: line::Delivery::Webhook,
+        poll_every: None,
     }]);
     let shutdown = Shutdown::default();
     let (held, opener) = (lines.clone(), opener());

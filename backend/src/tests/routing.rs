@@ -93,6 +93,25 @@ async fn who_writes_too_much_is_told_once_and_what_is_over_is_left_out(db: PgPoo
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn times_that_cannot_be_do_not_get_anybody_round_a_limit(db: PgPool) {
+    const LONG_AGO: i64 = 1_000_000_000;
+    const NEXT_YEAR: i64 = 1_830_000_000;
+    let desk = Desk::new(&db, LIMITS).await;
+    for (run, begins) in [LONG_AGO, NEXT_YEAR].into_iter().enumerate() {
+        let hours = (0..25_i64).map(|n| {
+            let mut message = stranger(run);
+            message["id"] = json!(format!("wamid.{run}.{n}"));
+            message["timestamp"] = json!((begins + n * 3_600).to_string());
+            message
+        });
+        desk.receive(&hours.collect::<Vec<_>>()).await;
+        let runs = run as i64 + 1;
+        let expected = outcomes(&[("over_limit", 15 * runs), ("waiting", 10 * runs)]);
+        assert_eq!(desk.outcomes().await, expected);
+    }
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn what_cannot_be_read_gets_one_polite_sentence(db: PgPool) {
     let desk = Desk::new(&db, LIMITS).await;
     let poll = of_type("wamid.1", "unsupported", json!({ "type": "poll" }));

@@ -16,6 +16,7 @@ use crate::{
     config::{Limits, Named, Timing},
     http::{self, Web, batch, secrets::Secrets},
     id::LineId,
+    line::Delivery,
     seal::{MasterKey, Opener, Sealer},
     whatsapp::provider::{Api, Provider},
 };
@@ -111,6 +112,8 @@ impl Site {
             access_token: &word,
             webhook_secret,
             verification_token,
+            delivery: Delivery::Webhook,
+            poll_every: None,
         };
         let named = [
             named(&apis[0], &app_secret, Some(&word)),

@@ -184,7 +184,7 @@ impl Client {
         compare_clocks(&response);
         let status = response.status();
         let retry_after = retry_after(&response);
-        let answer: Option<Value> = read(response)
+        let answer: Option<Value> = read(response, MAX_ANSWER_BYTES)
             .await
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match answer {
@@ -240,7 +240,11 @@ fn class_of(error: &reqwest::Error) -> Class {
 
 /// What an answer that is no success says: `{"error": {"code", "error_subcode"?, "fbtrace_id",
 /// "is_transient"?, …}}`.
-fn refusal(status: u16, retry_after: Option<Duration>, answer: Option<&Value>) -> SendError {
+pub(super) fn refusal(
+    status: u16,
+    retry_after: Option<Duration>,
+    answer: Option<&Value>,
+) -> SendError {
     let error = answer.and_then(|answer| answer.get("error"));
     let number = |name| {
         error
@@ -287,18 +291,18 @@ fn compare_clocks(response: &reqwest::Response) {
 }
 
 /// Seconds only. The other form, a date, is not used by Meta and would need the server's clock.
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &reqwest::Response) -> Option<Duration> {
     let header = response.headers().get(reqwest::header::RETRY_AFTER)?;
     let seconds = header.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 /// `None` if the answer broke off or is far too long.
-async fn read(mut response: reqwest::Response) -> Option<Vec<u8>> {
+pub(super) async fn read(mut response: reqwest::Response, most: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_ANSWER_BYTES {
+        if bytes.len() > most {
             return None;
         }
     }

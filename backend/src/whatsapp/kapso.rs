@@ -9,11 +9,15 @@
 //!
 //! Only what a person sent is a message. What the owner typed in the phone app (`business_app`) and
 //! what is old (`history_sync`) is kept as `Unknown` and wakes nobody.
+//!
+//! `poll` lists the same messages. [`cut_listed`] makes of an item what the webhooks about it would
+//! have been cut into, under the same keys.
 
 use serde_json::{json, value::RawValue};
 
 use super::{
     meta,
+    poll::Direction,
     raw::{Object, items},
     update::{Cuts, Kind, Update, usable},
 };
@@ -57,12 +61,49 @@ fn one(cuts: &mut Cuts, event: Option<&str>, raw: &RawValue) {
             cuts.push(|| from_a_person(&delivery, &message, line));
         }
         (Some(delivery), Some(message), Some((_, state))) => {
-            for status in statuses(&message, state) {
+            for status in statuses(&message, Some(*state)) {
                 cuts.push(|| of_a_status(&delivery, &status, line.clone()));
             }
         }
         _ => cuts.push(|| Update::unknown(raw.get().as_bytes(), line)),
     }
+}
+
+/// What webhooks would have brought of a listed message; nothing of one that wakes nobody. `None`
+/// where it is not said who sent it or what it is called: a repeat could not be told then.
+pub fn cut_listed(line: &str, asked: Direction, item: &RawValue) -> Option<Vec<Update>> {
+    let message = Object::read(item)?;
+    let kapso = message.object("kapso")?;
+    message.text("id").filter(|id| usable(id))?;
+    if kapso.text("direction")? != asked.as_str() {
+        return Some(Vec::new());
+    }
+    let conversation = json!({
+        "phone_number": kapso.text("phone_number"),
+        "business_scoped_user_id": kapso.text("business_scoped_user_id"),
+        "username": kapso.text("username"),
+    });
+    let delivery = format!(
+        r#"{{"message":{},"conversation":{conversation}}}"#,
+        item.get()
+    );
+    let delivery = Object::parse(delivery.as_bytes())?;
+    let line = Some(line.to_owned());
+    Some(match asked {
+        Direction::Inbound if is_theirs(&message) => vec![from_a_person(&delivery, &message, line)],
+        Direction::Inbound => Vec::new(),
+        Direction::Outbound => {
+            let told = kapso.text("status");
+            let known = STATES.iter().map(|(_, state)| *state);
+            let state = known
+                .into_iter()
+                .find(|state| told.as_deref() == Some(state));
+            statuses(&message, state)
+                .iter()
+                .map(|status| of_a_status(&delivery, status, line.clone()))
+                .collect()
+        }
+    })
 }
 
 /// Both in the delivery and in what it is about.
@@ -97,8 +138,8 @@ fn of_a_status(delivery: &Object<'_>, status: &str, line: Option<String>) -> Upd
 }
 
 /// All that Kapso knows to have become of a message: the newest stands last, and an event may be
-/// the first that we hear of several.
-fn statuses(message: &Object<'_>, state: &str) -> Vec<String> {
+/// the first that we hear of several. `state` is what it says by itself.
+fn statuses(message: &Object<'_>, state: Option<&str>) -> Vec<String> {
     let known = message
         .object("kapso")
         .and_then(|kapso| items(kapso.get("statuses")?));
@@ -109,9 +150,9 @@ fn statuses(message: &Object<'_>, state: &str) -> Vec<String> {
         .collect();
     let is_told = |status: &String| {
         let status = Object::parse(status.as_bytes()).and_then(|status| status.text("status"));
-        status.as_deref() == Some(state)
+        status.as_deref() == state
     };
-    if !statuses.iter().any(is_told) {
+    if state.is_some() && !statuses.iter().any(is_told) {
         let told = json!({
             "id": message.text("id"),
             "status": state,

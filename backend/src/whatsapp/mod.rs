@@ -1,17 +1,18 @@
 //! WhatsApp as we see it: what arrives, what we may send, and how it looks on a phone.
 //!
 //! In, by the `web` role: `signature` proves a body, `meta` or `kapso` cuts it into updates without
-//! understanding them (`provider`, `update`). Later, by the worker: `event` says what an update means,
-//! `content` what a message says, `rekey` who is now known by another address; `told` is how an
-//! assistant reads it; `media` is a file that somebody sent, and `fetch` brings it.
+//! understanding them (`provider`, `update`). By the worker: `poll` asks Kapso for what no webhook
+//! brought. Later, by the worker: `event` says what an update means, `content` what a message says,
+//! `rekey` who is now known by another address; `told` is how an assistant reads it; `media` is a file that
+//! somebody sent, and `fetch` brings it.
 //! Out, by the worker: `answer` reads what an assistant asks to be sent, `format` turns its Markdown into
 //! WhatsApp's marks, `split` cuts it to size, `sendable` says as what a file can go; `outgoing` is a
 //! message of any type, `client` sends it, `failure` says what to do when that went wrong.
 //! `account` asks Meta what it knows of us, for the operator; `register` has Kapso post its webhooks to us.
 //! `raw` reads strange JSON for the first two.
 //!
-//! Everything here is pure but `client`, `fetch`, `account` and `register`. Nothing here knows tenants, tables or
-//! policy, and nothing prints a text, a name or a phone number.
+//! Everything here is pure but `client`, `fetch`, `poll`, `account` and `register`. Nothing here knows
+//! tenants, tables or policy, and nothing prints a text, a name or a phone number.
 
 pub mod account;
 pub mod answer;
@@ -25,6 +26,7 @@ mod kapso;
 pub mod media;
 mod meta;
 pub mod outgoing;
+pub mod poll;
 pub mod provider;
 mod raw;
 pub mod register;

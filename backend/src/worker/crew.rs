@@ -12,6 +12,7 @@ use super::{
     exchange::{Exchange, Typing, compose},
     leave::Leaving,
     listen,
+    poll::Polling,
     remind::Reminding,
     route::Routing,
     run_loop,
@@ -27,6 +28,7 @@ use crate::{
     lease::Lease,
     lifecycle::Shutdown,
     line::{self, Line, Lines, stored::Stored},
+    presence::Receipts,
     reminder,
     sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
@@ -38,6 +40,7 @@ use crate::{
         account::Account,
         client::{self, Client},
         fetch::Fetcher,
+        poll::{BETWEEN_PAGES, Lister},
         provider::Provider,
     },
 };
@@ -57,6 +60,7 @@ pub async fn start(
     let sealer = Arc::new(Sealer::new(master.sealing_key()));
     let client = Client::new(client::http_builder().build()?);
     let lines = lines(config, db, opener.clone(), shutdown).await?;
+    let receipts = Receipts::default();
 
     let routing = Routing {
         db: db.clone(),
@@ -75,10 +79,30 @@ pub async fn start(
         client: client.clone(),
         lines: lines.clone(),
         worker: lease.id,
+        receipts: receipts.clone(),
         unknown_wait: config.timing.send_unknown_wait,
     });
-    let measuring =
-        super::measure::Measuring::new(db.clone(), clock.clone(), lease.clone(), docker.clone());
+    let polling = Polling {
+        db: db.clone(),
+        clock: clock.clone(),
+        sealer: sealer.clone(),
+        lister: Lister {
+            http: client::http_builder().build()?,
+            between_pages: BETWEEN_PAGES,
+        },
+        lines: lines.clone(),
+        lease: lease.clone(),
+        wakes: wakes.clone(),
+        receipts,
+    };
+    shutdown.run_forever("poll", polling.run(shutdown.clone()));
+    let measuring = super::measure::Measuring::new(
+        db.clone(),
+        clock.clone(),
+        lease.clone(),
+        lines.clone(),
+        docker.clone(),
+    );
     shutdown.run_forever("measure", measuring.run(shutdown.clone()));
     let sweeping = super::sweep::Sweeping {
         db: db.clone(),
@@ -229,6 +253,8 @@ async fn lines(
             api: line.api.clone(),
             phone_number_id: line.number.to_owned(),
             access_token: line.access_token.clone(),
+            delivery: line.delivery,
+            poll_every: line.poll_every,
         });
     }
     let lines = Lines::of(named);

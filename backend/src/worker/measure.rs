@@ -17,7 +17,7 @@ use crate::{
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
-    line,
+    line::{self, Lines},
     outbox::figures,
     presence,
     sandbox::{docker::Docker, volume},
@@ -38,6 +38,7 @@ pub struct Measuring {
     db: PgPool,
     clock: Clock,
     lease: Lease,
+    lines: Lines,
     docker: Arc<Docker>,
     /// Samples up to here are counted.
     counted_until: DateTime<Utc>,
@@ -46,12 +47,13 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    pub fn new(db: PgPool, clock: Clock, lease: Lease, docker: Arc<Docker>) -> Self {
+    pub fn new(db: PgPool, clock: Clock, lease: Lease, lines: Lines, docker: Arc<Docker>) -> Self {
         let counted_until = clock.now() - SETTLED_AFTER;
         Self {
             db,
             clock,
             lease,
+            lines,
             docker,
             counted_until,
             docker_root: None,
@@ -106,7 +108,9 @@ impl Measuring {
     pub async fn measure(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         self.queues(now).await?;
-        if let Some(web) = presence::stretch(&self.db).await? {
+        // Where nothing is brought, web need not run.
+        let is_brought = self.lines.polled().len() < self.lines.ids().len();
+        if is_brought && let Some(web) = presence::stretch(&self.db).await? {
             metrics::gauge!("clawkaka_web_seen_timestamp_seconds")
                 .set(web.until.timestamp() as f64);
         }

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod leave;
 pub mod listen;
 pub mod measure;
+pub mod poll;
 pub mod remind;
 pub mod route;
 pub mod send;

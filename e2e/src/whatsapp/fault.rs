@@ -44,7 +44,18 @@ pub enum On {
     Message,
     /// Marking a message read, with or without the typing sign.
     Mark,
+    /// The first page of Kapso's list of messages.
+    List,
+    /// Another page of it.
+    NextPage,
+    /// Every call that sends or marks.
     Any,
+}
+
+impl On {
+    fn lists(self) -> bool {
+        matches!(self, Self::List | Self::NextPage)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -189,7 +200,7 @@ impl Program {
     /// The fault this call meets, and one use of its rule less.
     pub fn fault_for(&mut self, on: On, person: Option<&Person>) -> Option<Fault> {
         let at = self.faults.iter().position(|rule| {
-            (rule.on == On::Any || rule.on == on)
+            (rule.on == on || rule.on == On::Any && !on.lists())
                 && meets(rule.to.as_deref(), person)
                 && rule.times != Some(0)
         })?;

@@ -256,6 +256,17 @@ fn take_message(
         taken = Ok((person, receipts, state.calls[call].callback.clone()));
     });
     let (person, receipts, callback) = taken?;
+    let sent = sim
+        .state
+        .borrow()
+        .bubbles
+        .iter()
+        .rev()
+        .find(|one| one.wamid == wamid)
+        .cloned();
+    if let Some(sent) = sent {
+        sim.keep_sent(&sent);
+    }
     // Graph tells nobody's number to those who wrote to a user id.
     let (person, contact) = if is_user_id(to) {
         (person.without_phone(), json!({"input": to, "user_id": to}))

@@ -73,10 +73,10 @@ pub fn status_body(settings: &Settings, person: &Person, wamid: &str, status: Va
 }
 
 fn delivery(settings: &Settings, person: &Person, mut message: Value, mut told: Value) -> Value {
-    told["phone_number"] = json!(settings.display_phone_number);
+    let phone = person.phone.as_ref().map(|phone| format!("+{phone}"));
+    told["phone_number"] = json!(phone);
     told["phone_number_id"] = json!(settings.phone_number_id);
     message["kapso"] = told;
-    let phone = person.phone.as_ref().map(|phone| format!("+{phone}"));
     json!({
         "message": message,
         "conversation": {
@@ -105,11 +105,24 @@ pub fn event_of(body: &[u8]) -> String {
     }
 }
 
+fn deliveries(body: &Value) -> impl Iterator<Item = &Value> {
+    let one = body.get("message").map(|_| body);
+    list(&body["data"]).chain(one)
+}
+
+/// The messages that a body is about, in both directions.
+pub fn told_in(body: &[u8]) -> Vec<Value> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let messages = deliveries(&body).map(|delivery| &delivery["message"]);
+    messages
+        .filter(|message| message["kapso"]["direction"].is_string())
+        .cloned()
+        .collect()
+}
+
 /// Who wrote what in a body.
 pub fn messages_in(body: &Value) -> Vec<(Person, String, String)> {
-    let one = body.get("message").map(|_| body);
-    let deliveries = list(&body["data"]).chain(one);
-    deliveries
+    deliveries(body)
         .filter(|delivery| delivery["message"]["kapso"]["direction"] == "inbound")
         .filter_map(|delivery| {
             let message = &delivery["message"];

@@ -11,6 +11,7 @@ mod error;
 mod fault;
 mod graph;
 mod kapso;
+mod list;
 mod media;
 mod outgoing;
 mod person;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use account::Account;
 pub use fault::{Fault, FaultRule, On, PairRate, Receipt, ReceiptRule};
+pub use list::{Keeping, Listing};
 pub use media::{Enclosed, Kept, Trick};
 pub use person::Person;
 pub use phone::Phone;
@@ -104,7 +106,10 @@ impl Whatsapp {
             stop: stop.clone(),
         });
         let router = Router::new()
-            .route("/{version}/{id}/messages", routing::post(graph::messages))
+            .route(
+                "/{version}/{id}/messages",
+                routing::post(graph::messages).get(list::messages),
+            )
             .route(
                 "/{version}/{id}/media",
                 routing::post(upload::take).layer(DefaultBodyLimit::max(MAX_UPLOAD)),
@@ -368,6 +373,7 @@ impl Inner {
 
     /// Puts the messages of a webhook into the conversations, so that they can be marked read.
     fn hear(&self, body: &[u8]) {
+        self.keep(body);
         for (person, wamid, text) in webhook::messages_in(body) {
             self.state
                 .send_modify(|state| state.hear(person, wamid, text));

@@ -43,6 +43,7 @@ async fn send(sim: &Arc<Inner>, sent: &Sent, receipt: &Receipt) {
         receipt.status,
         error,
     );
+    sim.keep(&body);
     let copies = (0..receipt.copies).map(|_| webhook::deliver(sim, &body));
     for (delivery, status) in join_all(copies).await {
         if status != Some(200) {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     account::Account,
     fault::Program,
+    list::Keeping,
     media::Kept,
     outgoing::Shown,
     person::{Person, is_user_id},
@@ -37,6 +38,8 @@ pub struct State {
     pub uploads: Vec<Uploaded>,
     /// What Kapso was told to post, and where.
     pub webhooks: Vec<Value>,
+    /// What Kapso lists.
+    pub keeping: Keeping,
     /// What Meta tells about us.
     pub account: Account,
     pub(crate) program: Program,

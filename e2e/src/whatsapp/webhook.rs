@@ -273,6 +273,9 @@ pub(crate) async fn post(
     body: &[u8],
     signature: Option<&str>,
 ) -> Option<u16> {
+    if sim.is_paused() {
+        return None;
+    }
     let url = sim.webhook_url.borrow().clone();
     let http = sim.http.borrow().clone();
     let mut request = http
@@ -330,7 +333,7 @@ pub(crate) async fn retry(
     let signature = signature(&register::secret(sim), body);
     let (started, mut pause) = (Instant::now(), FIRST_RETRY);
     let mut status = None;
-    while started.elapsed() + pause <= lasts {
+    while started.elapsed() + pause <= lasts && !sim.is_paused() {
         tokio::time::sleep(pause).await;
         status = post(sim, delivery, body, Some(&signature)).await;
         if status == Some(200) {

@@ -6,6 +6,7 @@
 )]
 
 mod control;
+mod lists;
 mod model;
 mod product;
 mod sending;

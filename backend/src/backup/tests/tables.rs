@@ -100,6 +100,18 @@ async fn backed_up(story: &Story) -> String {
         .clone()
 }
 
+/// Long ago all had been polled that there was.
+async fn polled(db: &PgPool) {
+    let long_ago = "2026-01-01T00:00:00Z 2026-01-01T00:00:00Z";
+    sqlx::query!("update line set poll_cursor = $1", long_ago)
+        .execute(db)
+        .await
+        .unwrap();
+}
+
+/// Whether polling goes on from there.
+const FROM_THERE: &str = "select (poll_cursor like '2026-01-01%')::text from line";
+
 async fn bring_back(story: &Story, name: &str, open: Open) -> whole::Restored {
     let later = story.now() + TimeDelta::hours(6);
     let (store, key) = (story.store(), story.key());
@@ -192,6 +204,7 @@ async fn every_table_comes_back_as_it_was(db: PgPool) {
 async fn what_was_open_counts_as_answered_for_the_deployment_ran_on(db: PgPool) {
     let story = Story::new(db).await;
     busy(&story, 10).await;
+    polled(&story.world.pool).await;
     let name = backed_up(&story).await;
     lose(&story.world.pool).await;
     bring_back(&story, &name, Open::WasDone).await;
@@ -218,6 +231,7 @@ async fn what_was_open_counts_as_answered_for_the_deployment_ran_on(db: PgPool) 
     );
     let inbox = "select distinct outcome || ' ' || (done_at is not null)::text from inbox";
     assert_eq!(word(db, inbox).await, ["restored true"]);
+    assert_eq!(word(db, FROM_THERE).await, ["false"]);
     let turn =
         "select state || ' ' || outcome from turn where worker_id is null and outcome is not null";
     assert_eq!(word(db, turn).await, ["buried restored"]);
@@ -230,6 +244,7 @@ async fn what_was_open_counts_as_answered_for_the_deployment_ran_on(db: PgPool) 
 async fn after_a_planned_move_what_was_open_goes_on_but_nothing_is_sent_twice(db: PgPool) {
     let story = Story::new(db).await;
     busy(&story, 10).await;
+    polled(&story.world.pool).await;
     let name = backed_up(&story).await;
     lose(&story.world.pool).await;
     bring_back(&story, &name, Open::GoesOn).await;
@@ -245,6 +260,7 @@ async fn after_a_planned_move_what_was_open_goes_on_but_nothing_is_sent_twice(db
         word(db, "select count(*)::text from inbox where done_at is null").await,
         ["2"]
     );
+    assert_eq!(word(db, FROM_THERE).await, ["true"]);
     let turn = "select count(*)::text from turn where state = 'active' and worker_id is null";
     assert_eq!(word(db, turn).await, ["1"], "anybody may take it");
 }

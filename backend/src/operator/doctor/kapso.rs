@@ -1,10 +1,24 @@
-//! Kapso: reached, takes our key, and knows our number.
+//! Kapso: reached, takes our key, knows our number, and is asked what people wrote.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    finding::{Found, fail, ok},
+    facts::Facts,
+    finding::{Found, fail, ok, warn},
     number::Number,
+    work::unread,
 };
-use crate::whatsapp::account::Trouble;
+use crate::{
+    clock::Clock,
+    line::{Delivery, cursor},
+    operator::answer::ago,
+    whatsapp::account::Trouble,
+};
+
+/// As the alert KapsoNotPolled.
+const NOT_POLLED: TimeDelta = TimeDelta::minutes(5);
 
 pub async fn number(number: &Number) -> Result<Found, Found> {
     let (id, base) = (&number.id, &number.api.base_url);
@@ -32,4 +46,53 @@ pub async fn number(number: &Number) -> Result<Found, Found> {
             ),
         },
     )
+}
+
+/// That it is polled, and when last.
+pub async fn polling(facts: &Facts, number: &Number) -> Result<Found, Found> {
+    let db = facts.db().await?;
+    let last = cursor::polled_at(db, number.provider(), &number.id).await;
+    Ok(judge_polling(
+        number.delivery,
+        number.poll_every,
+        last.map_err(unread)?,
+        Clock::System.now(),
+    ))
+}
+
+pub(super) fn judge_polling(
+    delivery: Delivery,
+    every: Option<Duration>,
+    last: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Found {
+    let every = every.map_or(String::new(), |every| {
+        format!(" every {}", humantime::format_duration(every))
+    });
+    let how = match delivery {
+        Delivery::Poll => format!("The line is polled{every}; no webhook is needed"),
+        Delivery::Webhook => format!("Beside the webhook the line is polled{every}"),
+    };
+    let todo = "Look at `kapso`; the worker's log says what Kapso answers.";
+    match (last, delivery) {
+        (Some(last), _) if last > now - NOT_POLLED => ok(format!("{how}.")),
+        (Some(last), Delivery::Poll) => fail(
+            format!(
+                "{how}, but that last succeeded {}: nobody is heard.",
+                ago(last, now)
+            ),
+            todo,
+        ),
+        (Some(last), Delivery::Webhook) => warn(
+            format!(
+                "{how}, but that last succeeded {}: what it misses is lost.",
+                ago(last, now)
+            ),
+            todo,
+        ),
+        (None, _) => warn(
+            "The line was not polled yet.",
+            "The worker does it within seconds of learning of a line; its log says why not.",
+        ),
+    }
 }

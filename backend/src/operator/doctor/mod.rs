@@ -36,11 +36,12 @@ use super::{
 };
 use crate::{
     config::{BadSettings, Config},
+    line::Delivery,
     whatsapp::provider::Provider,
 };
 use facts::Facts;
 use finding::{Check, check, check_within};
-pub use finding::{Finding, Verdict, fail, ok};
+pub use finding::{Finding, Verdict, fail, ok, warn};
 use number::Number;
 
 /// The walls' probe starts two containers.
@@ -239,9 +240,12 @@ fn of_kapso<'a>(facts: &'a Facts, number: &'a Number) -> Vec<Check<'a>> {
     let roles = facts.config.roles;
     let mut checks = Vec::new();
     if roles.worker {
-        checks.push(check("kapso", kapso::number(number)));
+        checks.extend([
+            check("kapso", kapso::number(number)),
+            check("kapso-polling", kapso::polling(facts, number)),
+        ]);
     }
-    if roles.web {
+    if roles.web && number.delivery == Delivery::Webhook {
         checks.push(check("kapso-signature", web::signature(facts, number)));
     }
     checks
@@ -253,8 +257,8 @@ pub async fn of_line(facts: &Facts, number: &Number, to_be_added: bool) -> Vec<F
     if number.provider() == Provider::Meta && facts.config.roles.worker {
         checks.insert(0, check("graph", graph::graph(facts)));
     }
-    // It is not stored yet, and may have been blocked for what it had before.
-    checks.retain(|check| !to_be_added || check.code != "line");
+    // It is not stored yet, so that nobody asks for it; and may have been blocked for what it had before.
+    checks.retain(|check| !to_be_added || !["line", "kapso-polling"].contains(&check.code));
     join_all(checks.into_iter().map(|check| check.look)).await
 }
 

@@ -1,5 +1,7 @@
 //! One line as the checks see it: of the environment or added, with what this process may know of it.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
@@ -11,7 +13,7 @@ use crate::{
     config::{Config, Named},
     http::secrets,
     line::{
-        Line,
+        Delivery, Line,
         stored::{self, Stored},
     },
     seal::Opener,
@@ -34,6 +36,8 @@ pub struct Number {
     pub webhook_secret: SecretString,
     pub verification_token: SecretString,
     pub business_account_id: String,
+    pub delivery: Delivery,
+    pub poll_every: Option<Duration>,
     token: OnceCell<Result<Token, Trouble>>,
 }
 
@@ -43,6 +47,7 @@ impl Number {
         let secrets = [line.access_token.clone(), line.webhook_secret.clone()];
         let mut number = Self::new(line.api, line.number, secrets, word)?;
         number.is_added = false;
+        (number.delivery, number.poll_every) = (line.delivery, line.poll_every);
         if number.provider() == Provider::Meta {
             number.business_account_id = config.whatsapp.business_account_id.clone();
         }
@@ -66,6 +71,8 @@ impl Number {
             webhook_secret,
             verification_token: word.unwrap_or_default(),
             business_account_id: String::new(),
+            delivery: Delivery::Webhook,
+            poll_every: None,
             token: OnceCell::new(),
         })
     }
@@ -78,7 +85,11 @@ impl Number {
         let key = config.keys.webhook_key().map(Opener::with);
         let read = key.and_then(|key| secrets::open(&key, line).ok());
         let (secret, word) = read.unwrap_or_default();
-        Self::new(api, &line.phone_number_id, [access_token, secret], word)
+        let number = Self::new(api, &line.phone_number_id, [access_token, secret], word)?;
+        Ok(Self {
+            delivery: line.delivery,
+            ..number
+        })
     }
 
     /// All there are. Without a database, those of the environment.

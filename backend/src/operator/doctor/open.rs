@@ -37,7 +37,8 @@ pub async fn line(facts: &Facts, number: &Number) -> Result<Found, Found> {
         Provider::Kapso => "KAPSO_API_KEY",
     };
     Ok(match code {
-        "190" | "0" => fail(
+        // The last is our word for a refusal without a code, as Kapso's is.
+        "190" | "0" | "TokenRejected" => fail(
             format!("WhatsApp refused the access token (code {code}): messages wait."),
             format!(
                 "Make a new one, and {}: that opens the line.",

@@ -5,11 +5,12 @@ use sqlx::PgPool;
 
 use super::{
     finding::{Verdict, fail, ok, warn},
-    report, work,
+    kapso, report, work,
 };
 use crate::{
     freeze::{self, Scope},
     id::{InboxId, LineId, TenantId},
+    line::Delivery,
     tests::support::{noon, seed_line},
 };
 
@@ -24,6 +25,19 @@ fn one_failure_makes_the_exit_code_and_warnings_do_not() {
     assert_eq!(answer.json["checks"][1]["result"], "fail");
     assert_eq!(answer.json["checks"][1]["do"], "mend it");
     assert!(answer.text.contains("→ mend it"), "{}", answer.text);
+}
+
+#[test]
+fn a_line_that_is_not_asked_fails_where_nothing_else_brings_messages() {
+    let judge = |delivery, minutes: Option<i64>| {
+        let last = minutes.map(|minutes| noon() - TimeDelta::minutes(minutes));
+        kapso::judge_polling(delivery, None, last, noon()).verdict
+    };
+    assert_eq!(judge(Delivery::Poll, Some(1)), Verdict::Ok);
+    assert_eq!(judge(Delivery::Poll, Some(6)), Verdict::Fail);
+    assert_eq!(judge(Delivery::Webhook, Some(1)), Verdict::Ok);
+    assert_eq!(judge(Delivery::Webhook, Some(6)), Verdict::Warn);
+    assert_eq!(judge(Delivery::Poll, None), Verdict::Warn);
 }
 
 /// A message that came at noon.

@@ -55,7 +55,7 @@ pub async fn web(facts: &Facts) -> Result<Found, Found> {
 pub async fn key(facts: &Facts) -> Result<Found, Found> {
     let lines = stored::all(facts.db().await?).await;
     let mut lines = lines.map_err(|error| skip(format!("The lines cannot be read: {error:#}.")))?;
-    lines.retain(|line| !line.removed);
+    lines.retain(|line| !line.removed && line.webhook_secret.is_some());
     let todo = "Give web the CLAWKAKA_WEBHOOK_KEY that `clawkaka keys` prints where the worker runs (./infra/deploy.sh does), and restart it.";
     let Some(key) = facts.config.keys.webhook_key() else {
         return Ok(match lines.len() {

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::{db, facts};
 use crate::{
     config::Config,
-    line::stored::{self, Listed},
+    line::{
+        Delivery,
+        stored::{self, Listed},
+    },
     operator::{
         answer::{Answer, ago, stamp, table},
         settings::{Settings, WHERE_FROM},
@@ -37,7 +40,7 @@ pub async fn run(
         .map(|one| cells(one, &facts.config, now))
         .collect();
     let heads = [
-        "NUMBER", "PROVIDER", "FROM", "PEOPLE", "STATE", "WEBHOOKS", "ID",
+        "NUMBER", "PROVIDER", "FROM", "PEOPLE", "STATE", "MESSAGES", "ID",
     ];
     let text = match all.is_empty() {
         true => "There is no line yet: the first start stores that of the environment.".to_owned(),
@@ -80,16 +83,35 @@ fn cells(one: &Listed, config: &Config, now: DateTime<Utc>) -> Vec<String> {
         source(one, config).to_owned(),
         one.people.to_string(),
         state,
-        one.provider.webhook_path().to_owned(),
+        messages(one, config, now),
         one.id.to_string(),
     ]
+}
+
+/// The environment's word holds for its line.
+fn delivery(one: &Listed, config: &Config) -> Delivery {
+    let mut named = config.lines();
+    let named =
+        named.find(|line| (line.api.provider, line.number) == (one.provider, &one.phone_number_id));
+    named.map_or(one.delivery, |line| line.delivery)
+}
+
+fn messages(one: &Listed, config: &Config, now: DateTime<Utc>) -> String {
+    let polled = one
+        .polled_at
+        .map(|at| format!("asked for {}", ago(at, now)));
+    match (delivery(one, config), polled) {
+        (Delivery::Poll, polled) => polled.unwrap_or_else(|| "not asked for yet".to_owned()),
+        (Delivery::Webhook, None) => one.provider.webhook_path().to_owned(),
+        (Delivery::Webhook, Some(polled)) => format!("{}, {polled}", one.provider.webhook_path()),
+    }
 }
 
 /// The year 9000: until somebody opens it.
 const FOR_GOOD: i64 = 221_845_392_000;
 
 fn json(one: &Listed, config: &Config, now: DateTime<Utc>) -> Value {
-    let blocked = blocked(one, now);
+    let (blocked, delivery) = (blocked(one, now), delivery(one, config));
     json!({
         "id": one.id.0,
         "provider": one.provider.as_str(),
@@ -99,6 +121,10 @@ fn json(one: &Listed, config: &Config, now: DateTime<Utc>) -> Value {
         "blocked_until": blocked.map(|(until, _)| stamp(until)),
         "blocked_reason": blocked.map(|(_, code)| code),
         "removed_at": one.removed_at.map(stamp),
-        "messages": { "by": "webhook", "path": one.provider.webhook_path() },
+        "messages": {
+            "by": delivery.as_str(),
+            "path": (delivery == Delivery::Webhook).then_some(one.provider.webhook_path()),
+            "polled_at": one.polled_at.map(stamp),
+        },
     })
 }

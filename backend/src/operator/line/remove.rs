@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{db, facts, find, refuse_named};
 use crate::{
     inbox,
-    line::stored,
+    line::{Delivery, stored},
     operator::{
         actor::Actor,
         answer::Answer,
@@ -77,11 +77,15 @@ pub async fn run(
         event::record(&mut *tx, event, now).await?;
     }
     tx.commit().await.context("commit that a line is removed")?;
+    let how = match line.delivery {
+        Delivery::Poll => " --delivery poll",
+        Delivery::Webhook => "",
+    };
     let text = match is_new {
         true => format!(
             "Line {number} is removed: {people} people wrote to it, and stay. {refused} waiting messages are\n\
              refused, {queued} answers are not sent. Delete its webhook in the dashboard, too.\n\
-             Undo: clawkaka line add --provider {} --phone-number-id {number}",
+             Undo: clawkaka line add --provider {} --phone-number-id {number}{how}",
             line.provider.as_str()
         ),
         false => format!("Line {number} was removed already."),

@@ -24,17 +24,17 @@ use crate::{
 use secrecy::ExposeSecret;
 
 /// Files of secrets, gone with the test.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());
         std::fs::create_dir(&folder).unwrap();
         Self(folder)
     }
 
     /// The path of a file with this in it.
-    fn of(&self, secret: &str) -> String {
+    pub fn of(&self, secret: &str) -> String {
         let file = self.0.join(uuid::Uuid::now_v7().to_string());
         std::fs::write(&file, format!("{secret}\n")).unwrap();
         file.display().to_string()

@@ -4,6 +4,7 @@ mod engine;
 mod freeze;
 mod line;
 mod nuke;
+mod polled;
 mod sandbox;
 mod send;
 mod tenant;

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::Routing;
 use crate::{
-    id::{LineId, TenantId},
+    id::{InboxId, LineId, TenantId},
     inbox, line, reminder,
     tenant::{self, Status, Tenant},
     whatsapp::event::Message,
@@ -55,9 +55,10 @@ impl Routing {
         &self,
         db: &mut PgConnection,
         tenant: TenantId,
+        message: InboxId,
         now: DateTime<Utc>,
     ) -> anyhow::Result<bool> {
-        let recent = inbox::recent(db, tenant, now).await?;
+        let recent = inbox::recent(db, tenant, message, now).await?;
         Ok(recent.last_minute >= self.limits.inbound_per_minute
             || recent.last_day >= self.limits.inbound_per_day
             || recent.waiting >= self.limits.waiting)

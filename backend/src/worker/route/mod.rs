@@ -171,7 +171,7 @@ impl Routing {
         if let Some(command) = command.filter(|command| command.is_urgent()) {
             return self.obey(db, id, tenant.id, command, now).await;
         }
-        if self.is_over_limit(db, tenant.id, now).await? {
+        if self.is_over_limit(db, tenant.id, id, now).await? {
             self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
             return self
                 .finish(db, id, Some(tenant.id), "over_limit", now)

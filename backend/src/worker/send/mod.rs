@@ -32,6 +32,7 @@ use crate::{
         result,
         verdict::{Refusal, Verdict},
     },
+    presence::Receipts,
     receipt::{self, Callback},
     seal::Opener,
     tenant::address,
@@ -63,6 +64,8 @@ pub struct Sending {
     pub client: Client,
     pub lines: Lines,
     pub worker: WorkerId,
+    /// When those of polled lines were asked for.
+    pub receipts: Receipts,
     /// How long a receipt may take before an unclear send is repeated.
     pub unknown_wait: Duration,
 }

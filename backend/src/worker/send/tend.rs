@@ -2,7 +2,10 @@
 
 use super::{Sending, count};
 use crate::{
-    outbox::{State, overdue},
+    outbox::{
+        State,
+        overdue::{self, Heard},
+    },
     presence, receipt,
 };
 
@@ -23,13 +26,25 @@ impl Sending {
             count("opted_out");
         }
         // In this order: a receipt that arrives after the first look cannot count as read by the second.
-        let Some(listening) = presence::stretch(&self.db).await? else {
-            return Ok(());
-        };
+        let polled = self.lines.polled();
+        // Of a line that was removed nothing is heard either way.
+        let mut others = self.lines.ids();
+        others.retain(|line| !polled.contains(line));
+        let brought = presence::stretch(&self.db).await?;
+        let brought = brought.map(|stretch| Heard::Brought(stretch, &others));
+        let asked = polled.iter().filter_map(|line| {
+            let asked = self.receipts.asked(*line)?;
+            Some(Heard::Asked(*line, asked))
+        });
+        let heard: Vec<_> = brought.into_iter().chain(asked).collect();
         let read_until = receipt::read_until(&self.db, now).await?;
-        let resolved =
-            overdue::resolve_unknown(&self.db, listening, read_until, self.unknown_wait, now)
-                .await?;
+        let mut resolved = Vec::new();
+        for heard in heard {
+            let some =
+                overdue::resolve_unknown(&self.db, heard, read_until, self.unknown_wait, now)
+                    .await?;
+            resolved.extend(some);
+        }
         for (post, state) in resolved {
             if state == State::Queued {
                 metrics::counter!("clawkaka_send_resent_total").increment(1);

@@ -9,7 +9,7 @@ use url::Url;
 use super::Options;
 use crate::{
     http::secrets,
-    line::stored::Stored,
+    line::{Delivery, stored::Stored},
     operator::{answer::Refusal, secret},
     seal::{MasterKey, Opener},
     whatsapp::provider::Provider,
@@ -22,9 +22,11 @@ const MAX_NUMBER_CHARS: usize = 64;
 /// All that a line comes with.
 pub struct Given {
     pub access_token: SecretString,
-    pub webhook_secret: SecretString,
+    /// None where nobody posts webhooks.
+    pub webhook_secret: Option<SecretString>,
     /// Meta's.
     pub word: Option<SecretString>,
+    pub delivery: Delivery,
 }
 
 /// Where each secret comes from; nothing: asked for, or made.
@@ -39,6 +41,8 @@ pub struct Asked {
     pub provider: Provider,
     pub number: String,
     pub webhook_url: Option<Url>,
+    /// As the operator wants it.
+    delivery: Option<Delivery>,
     /// The operator has the word already.
     pub word_is_given: bool,
 }
@@ -71,6 +75,14 @@ impl Asked {
                 todo: "`clawkaka line add --help` says what belongs to whom.",
             });
         }
+        let has_webhook = options.webhook_url.is_some() || options.webhook_secret_file.is_some();
+        let delivery = match options.delivery {
+            Some(Delivery::Poll) if provider == Provider::Meta || has_webhook => {
+                return Err(no_poll(provider));
+            }
+            None if has_webhook => Some(Delivery::Webhook),
+            delivery => delivery,
+        };
         let number = options.phone_number_id.clone();
         let plain = number
             .chars()
@@ -86,16 +98,25 @@ impl Asked {
             provider,
             number,
             webhook_url: options.webhook_url.clone().map(address).transpose()?,
+            delivery,
             word_is_given: options.verification_token_file.is_some(),
         })
     }
 
-    /// What was there and is not given again stays: the dashboards have it.
+    /// How its messages get to us: as the operator says, or as before.
+    pub fn delivery(&self, known: Option<&Stored>) -> Delivery {
+        let before = known.map(|line| line.delivery);
+        self.delivery.or(before).unwrap_or_default()
+    }
+
+    /// What was there and is not given again stays: the dashboards have it. So webhooks that are still
+    /// posted for a line that is polled by now are taken.
     pub fn secrets(
         &self,
         files: Files,
         known: Option<&Stored>,
         master: &MasterKey,
+        delivery: Delivery,
     ) -> anyhow::Result<Given> {
         let opener = Opener::with(master.webhook_key());
         let before = known.and_then(|line| secrets::open(&opener, line).ok());
@@ -106,9 +127,10 @@ impl Asked {
             Provider::Kapso => ("API key", "webhook secret"),
         };
         let access_token = secret::read(token, files.access_token.as_deref())?;
-        let webhook_secret = match (files.webhook_secret, &self.webhook_url) {
-            (None, Some(_)) => old_secret.map_or_else(made, Ok)?,
-            (file, _) => secret::read(secret, file.as_deref())?,
+        let webhook_secret = match (delivery, files.webhook_secret, &self.webhook_url) {
+            (Delivery::Poll, ..) => old_secret,
+            (_, None, Some(_)) => Some(old_secret.map_or_else(made, Ok)?),
+            (_, file, _) => Some(secret::read(secret, file.as_deref())?),
         };
         let word = match (self.provider, files.word) {
             (Provider::Kapso, _) => None,
@@ -119,7 +141,23 @@ impl Asked {
             access_token,
             webhook_secret,
             word,
+            delivery,
         })
+    }
+}
+
+fn no_poll(provider: Provider) -> Refusal {
+    match provider {
+        Provider::Meta => Refusal {
+            code: "not-polled",
+            what: "Meta cannot be asked what people wrote: it only posts webhooks.".to_owned(),
+            todo: "Leave --delivery out, or take the number to Kapso.",
+        },
+        Provider::Kapso => Refusal {
+            code: "foreign-option",
+            what: "A line that is polled has no webhook.".to_owned(),
+            todo: "Leave out --webhook-url and --webhook-secret-file, or --delivery poll.",
+        },
     }
 }
 

@@ -16,14 +16,18 @@ use url::Url;
 use super::{Whose, db, facts, refuse_named};
 use crate::{
     id::LineId,
-    line::stored::{self, Added, MAX_LINES},
+    line::{
+        Delivery,
+        stored::{self, Added, MAX_LINES},
+    },
     operator::{
         actor::Actor,
         answer::{Answer, Refusal},
-        doctor::{self, Finding, Verdict, facts::Facts, number::Number},
+        doctor::{self, Finding, Verdict, facts::Facts, number::Number, warn},
         event::{self, Event},
         settings::{Settings, WHERE_FROM},
     },
+    presence,
     seal::{MasterKey, Sealer},
     whatsapp::{
         client,
@@ -38,6 +42,8 @@ const HELP: &str = "Examples:
                                        asks for the access token and the app secret
   clawkaka line add --provider kapso --phone-number-id 123456789012345 \\
     --api-key-file key --webhook-url https://assistant.example.org/kapso/webhook
+  clawkaka line add --provider kapso --phone-number-id 123456789012345 --delivery poll
+                                       asks for the API key only; nothing of ours need be public
   printf '%s\\n' \"$TOKEN\" \"$SECRET\" | clawkaka line add --provider meta --phone-number-id …
 
 Secrets are no arguments, which everybody on the machine could read: each comes from a file, or is asked
@@ -71,6 +77,10 @@ pub struct Options {
     /// Meta: the word of the webhook's registration; one is made unless given.
     #[arg(long, value_name = "FILE")]
     verification_token_file: Option<PathBuf>,
+    /// Kapso: how its messages get to us; unless given, as before, or webhook. Polled lines need no webhook: Kapso is
+    /// asked every 15 s, or, where lines share a key and with it Kapso's limit, each of them more seldom.
+    #[arg(long, value_enum)]
+    delivery: Option<Delivery>,
     /// Kapso: has it post the number's webhooks to this address of ours.
     #[arg(long, value_name = "URL")]
     webhook_url: Option<Url>,
@@ -105,18 +115,25 @@ pub async fn run(
     let known = known.iter().find(|line| {
         (line.provider, line.phone_number_id.as_str()) == (asked.provider, &asked.number)
     });
-    let given = asked.secrets(files, known, master)?;
+    let delivery = asked.delivery(known);
+    let given = asked.secrets(files, known, master, delivery)?;
     let number = Number::new(
         facts.config.api(asked.provider),
         &asked.number,
-        [given.access_token.clone(), given.webhook_secret.clone()],
+        [
+            given.access_token.clone(),
+            given.webhook_secret.clone().unwrap_or_default(),
+        ],
         given.word.clone(),
     )?;
-    let found = doctor::of_line(&facts, &number, true).await;
+    let mut found = doctor::of_line(&facts, &number, true).await;
     if found.iter().any(is_reason) {
         let mut answer = doctor::report(&found);
         answer.text = format!("{}\nNothing was stored.", answer.text);
         return Ok(answer);
+    }
+    if delivery == Delivery::Webhook && !presence::is_live(db).await? {
+        found.push(number.about(no_web()));
     }
     let (id, is_new) = store(db, &asked, &given, master, &actor.name(), now).await?;
     let registered = register(&asked, &facts, &given).await?;
@@ -129,6 +146,14 @@ fn no_key() -> Refusal {
         what: "Without CLAWKAKA_MASTER_KEY nothing can be sealed here.".to_owned(),
         todo: "Run this where the worker runs: ./infra/operator.sh does.",
     }
+}
+
+fn no_web() -> Finding {
+    let found = warn(
+        "No web is at work, so that nobody takes what is posted.",
+        "Start it. One that was deployed without a domain: set CLAWKAKA_DOMAIN and run ./infra/deploy.sh again.",
+    );
+    found.of("web")
 }
 
 fn is_reason(finding: &Finding) -> bool {
@@ -162,15 +187,20 @@ async fn store(
         provider: asked.provider,
         phone_number_id: &asked.number,
         access_token: seal(&worker, &given.access_token),
-        webhook_secret: seal(&web, &given.webhook_secret),
+        webhook_secret: given
+            .webhook_secret
+            .as_ref()
+            .map(|secret| seal(&web, secret)),
         verification_token: given.word.as_ref().map(|word| seal(&web, word)),
+        delivery: given.delivery,
     };
     let id = stored::add(&mut *tx, line).await?;
     let event = Event {
         actor,
         tenant: None,
         kind: "line_add",
-        detail: json!({ "line": id.0, "provider": asked.provider.as_str(), "new": is_new }),
+        detail: json!({ "line": id.0, "provider": asked.provider.as_str(),
+                         "delivery": given.delivery.as_str(), "new": is_new }),
     };
     event::record(&mut *tx, event, now).await?;
     tx.commit().await.context("commit a line")?;
@@ -190,12 +220,11 @@ async fn register(
     facts: &Facts,
     given: &Given,
 ) -> anyhow::Result<Option<Result<Registered, String>>> {
-    let Some(address) = &asked.webhook_url else {
+    let (Some(address), Some(secret)) = (&asked.webhook_url, &given.webhook_secret) else {
         return Ok(None);
     };
     let http = client::http_builder().build()?;
     let (api, key) = (facts.config.api(asked.provider), &given.access_token);
-    let secret = &given.webhook_secret;
     let done = register::register(&http, api, &asked.number, key, address, secret).await;
     Ok(Some(done.map_err(|trouble| trouble.to_string())))
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::asked::{Asked, Given};
 use crate::{
     id::LineId,
+    line::Delivery,
     operator::{
         answer::Answer,
         doctor::{Finding, Verdict},
@@ -35,6 +36,9 @@ impl Asked {
             text.push_str(&format!("\n{}: {}\n→ {todo}\n", finding.code, finding.what));
         }
         text.push_str(&match (&registered, self.provider) {
+            (None, _) if given.delivery == Delivery::Poll => {
+                "\nKapso is asked for its messages; it needs no webhook.\n".to_owned()
+            }
             (None, Provider::Meta) => self.for_meta(given),
             (None, Provider::Kapso) => for_kapso(),
             (Some(Ok(_)), _) => "\nKapso posts its webhooks to us.\n".to_owned(),
@@ -49,6 +53,7 @@ impl Asked {
             "provider": self.provider.as_str(),
             "phone_number_id": self.number,
             "new": is_new,
+            "delivery": given.delivery.as_str(),
             "webhook": match &registered {
                 None => Value::Null,
                 Some(Ok(Registered::New)) => json!("registered"),

@@ -4,7 +4,7 @@
 use super::{graph::Reply, *};
 
 /// Sends `text` to somebody and dies when Graph has the POST but has not answered.
-async fn die_during_the_post(story: &mut Story, text: &str) {
+pub(super) async fn die_during_the_post(story: &mut Story, text: &str) {
     let person = story.person().await;
     story.queue(person, &[text, "next"]).await;
     story.graph.will([Reply::Hold]);

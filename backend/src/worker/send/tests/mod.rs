@@ -3,6 +3,7 @@
 mod crash;
 mod graph;
 mod order;
+mod polled;
 mod receipts;
 mod refusal;
 
@@ -41,13 +42,19 @@ fn master() -> MasterKey {
 }
 
 /// The one line there is, with an API of its own.
-fn lines(id: LineId, api: Api) -> Lines {
-    Lines::of([Line {
+fn line_of(id: LineId, api: Api) -> Line {
+    Line {
         id,
         api,
         phone_number_id: "1".to_owned(),
         access_token: SecretString::from("token"),
-    }])
+        delivery: line::Delivery::Webhook,
+        poll_every: None,
+    }
+}
+
+fn lines(id: LineId, api: Api) -> Lines {
+    Lines::of([line_of(id, api)])
 }
 
 fn noon() -> DateTime<Utc> {
@@ -68,6 +75,7 @@ impl Story {
             client: Graph::client(),
             lines: lines(line, graph.api()),
             worker,
+            receipts: Receipts::default(),
             unknown_wait: WAIT,
         };
         let story = Self {
