@@ -19,6 +19,8 @@ presence        presence.rs
 line            line/
 tenant          tenant/
 tenant_address  tenant/address.rs
+allowed         tenant/allowed.rs
+invite          tenant/invite.rs
 sandbox         sandbox/row
 turn            turn/
 reminder        reminder.rs

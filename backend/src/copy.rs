@@ -1,8 +1,29 @@
 //! Every sentence that we ourselves say to a person. The assistant's own words are not here.
 
+use url::Url;
+
 /// At first contact, when the assistant is not ready within seconds.
 pub const SETTING_UP: &str =
     "Hi! I'm setting up an assistant just for you. It takes a few seconds; your answer follows.";
+
+/// The first that a new person hears, as far as it is known: with whom they speak, who runs it, what
+/// becomes of what they write, and how to leave.
+pub fn notice(operator: Option<&str>, policy: Option<&Url>, is_answered: bool) -> String {
+    let by = operator.map_or(String::new(), |name| format!(", run by {name}"));
+    let mut lines = vec![format!("Hi! I am an AI assistant{by}.")];
+    lines.extend(policy.map(|url| format!("What becomes of what you write: {url}")));
+    lines.push("/help tells what you can say to me; after STOP you hear nothing more.".to_owned());
+    if is_answered {
+        lines.push("Your answer follows in a few seconds.".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Nobody new is let in.
+pub const CLOSED: &str = "Thank you for writing! This assistant takes no new people.";
+
+/// Nobody new is let in without a code, and there was none, or none that counts.
+pub const BY_INVITATION: &str = "Thank you for writing! This assistant is by invitation. If you have a code, please send it to me just as it is.";
 
 /// Everybody's assistant cannot be awake at once, and this person's waits.
 pub const CROWDED: &str =

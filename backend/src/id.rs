@@ -65,6 +65,10 @@ id!(
     UpgradeId
 );
 id!(
+    /// One code that lets new people in.
+    InviteId
+);
+id!(
     /// One run of the worker role.
     WorkerId
 );

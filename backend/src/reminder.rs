@@ -141,7 +141,7 @@ mod tests {
 
     async fn person(db: &PgPool) -> TenantId {
         let line = line::seed(db, Provider::Meta, "1").await.unwrap();
-        let made = tenant::create(db, line, Status::Active, None, chrono_tz::UTC, noon()).await;
+        let made = tenant::create(db, line, Status::Active, chrono_tz::UTC, noon()).await;
         let tenant = made.unwrap().id;
         schedule_heartbeat(db, tenant, HALF_AN_HOUR, noon())
             .await

@@ -53,6 +53,7 @@ pub fn settings(place: &Place, simulators: &Simulators) -> Vec<(String, String)>
         // Stories count turns and what people hear, and benchmarks measure how fast a turn begins.
         ("DEBOUNCE", "0s".to_owned()),
         ("STILL_WORKING_AFTER", "0s".to_owned()),
+        ("NOTICE", "off".to_owned()),
     ];
     // The engine that the docker command uses.
     let engine = std::env::var("DOCKER_HOST").map(|host| ("DOCKER_HOST", host));

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use e2e::{
     PATIENCE, Person, Product, alone, command,
-    crowd::{mark, people},
+    crowd::{mark, marks_in, people},
     docker::GATEWAY_PORT,
 };
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ async fn each_answers_from_its_own_memory(
 ) -> anyhow::Result<()> {
     let first = product.all_say(people, "first").await?;
     product.exactly_one_each(people, &first).await?;
+    for person in people {
+        the_wait_was_announced_once_if_it_was_long(product, person)?;
+    }
     let second = product.all_say(people, "second").await?;
     product.exactly_one_each(people, &second).await?;
 
@@ -67,6 +70,29 @@ async fn each_answers_from_its_own_memory(
         }
         anyhow::ensure!(homes == 1, "{mark} is kept in {homes} sandboxes");
     }
+    Ok(())
+}
+
+fn the_wait_was_announced_once_if_it_was_long(
+    product: &Product,
+    person: &Person,
+) -> anyhow::Result<()> {
+    let written = product.whatsapp.conversation(person)[0].at;
+    let chat = product.whatsapp.chat(person);
+    let (answer, before) = chat.split_last().context("nothing was said")?;
+    anyhow::ensure!(
+        !marks_in(&answer.text).is_empty(),
+        "{}",
+        product.screen(person)
+    );
+    // A little over the 3 s after which it is due, for the way of the answer itself.
+    let long = answer.at - written > TimeDelta::seconds(4);
+    anyhow::ensure!(before.len() <= 1, "{}", product.screen(person));
+    anyhow::ensure!(
+        before.len() == 1 || !long,
+        "no word for {}",
+        answer.at - written
+    );
     Ok(())
 }
 

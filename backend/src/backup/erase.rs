@@ -21,7 +21,7 @@ use crate::{
     id::{BackupId, SandboxId, TenantId},
     inbox, media, outbox, receipt, reminder,
     sandbox::row as sandbox,
-    tenant::{self, address},
+    tenant::{self, address, allowed},
     turn,
 };
 
@@ -65,6 +65,8 @@ pub async fn erase(
         media::erase(&mut *conn, tenant).await?;
         media::upload::erase(&mut *conn, tenant).await?;
         freeze::erase(&mut *conn, tenant).await?;
+        // While their addresses still say whose they are.
+        allowed::erase(&mut *conn, tenant).await?;
         erased.addresses += address::erase(&mut *conn, tenant).await?;
         let sandbox = sandbox::of(&mut *conn, tenant).await?;
         if let Some(sandbox) = sandbox {

@@ -1,7 +1,7 @@
 //! From the words of the environment to settings that hold together, for the roles a process plays.
 
 use super::{
-    BadSettings, Config, Kapso, Limits, Llm, Ports, Raw, Roles, Sandbox, Timing, WhatsApp,
+    BadSettings, Config, Kapso, Limits, Llm, Policy, Ports, Raw, Roles, Sandbox, Timing, WhatsApp,
     check::Check, line,
 };
 
@@ -30,6 +30,7 @@ impl Config {
         let whatsapp = WhatsApp::check(&mut check, &mut raw, meta, roles);
         let kapso = Kapso::check(&mut check, &mut raw, kapso, roles);
         let timing = Timing::check(&mut check, &raw);
+        let policy = Policy::check(&mut check, &raw);
         let config = Self {
             backup,
             roles,
@@ -102,6 +103,7 @@ impl Config {
                     .count("LIMIT_MESSAGES_PER_TURN", &raw.limit_messages_per_turn),
                 unasked_per_day: check.count("LIMIT_UNASKED_PER_DAY", &raw.limit_unasked_per_day),
             },
+            policy,
             timing,
         };
         BadSettings::none(problems)?;

@@ -182,6 +182,22 @@ pub struct Raw {
     #[arg(long, env = "TIME_ZONE", default_value = "UTC")]
     pub time_zone: String,
 
+    /// Who may write: open (everybody), invite (new people need a code: `clawkaka invite create`), or closed (nobody
+    /// new). This and the four below are each line's own with `clawkaka line set`.
+    #[arg(long, env = "SIGNUP", default_value = "open")]
+    pub lines_signup: String,
+    /// Whether new people are told first that this is an AI, who runs it, and how to leave: on, or off where they know.
+    #[arg(long, env = "NOTICE", default_value = "on")]
+    pub lines_notice: String,
+    /// Who runs it, as new people are told: a name.
+    #[arg(long, env = "NOTICE_OPERATOR")]
+    pub lines_notice_operator: Option<String>,
+    /// Where it says what becomes of what people write: an https:// address, told to new people.
+    #[arg(long, env = "NOTICE_POLICY_URL")]
+    pub lines_notice_policy_url: Option<String>,
+    /// What agents are told of the rights of people who were given no other role: a word, such as guest.
+    #[arg(long, env = "DEFAULT_ROLE")]
+    pub lines_default_role: Option<String>,
     /// New people per hour on a line; the burst comes on top of an idle hour.
     #[arg(long, env = "LIMIT_SIGNUPS_PER_HOUR", default_value = "20")]
     pub limit_signups_per_hour: String,

@@ -4,6 +4,7 @@ mod assemble;
 mod check;
 pub mod env;
 mod line;
+mod policy;
 mod timing;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use url::Url;
 
 use crate::{
     backup::store,
+    line::policy::Policy,
     seal::{MasterKey, OpeningKey, SealingKey},
     transcribe,
 };
@@ -36,6 +38,8 @@ pub struct Config {
     pub transcription: Option<transcribe::Service>,
     pub sandbox: Sandbox,
     pub limits: Limits,
+    /// Of lines for which nothing else was set.
+    pub policy: Policy,
     pub timing: Timing,
     /// None: nothing is backed up.
     pub backup: Option<Backup>,

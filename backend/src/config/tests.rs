@@ -5,7 +5,13 @@ use std::slice;
 use clap::Parser;
 
 use super::*;
-use crate::{line::Delivery, whatsapp::provider::Provider};
+use crate::{
+    line::{
+        Delivery,
+        policy::{Notice, Signup},
+    },
+    whatsapp::provider::Provider,
+};
 
 /// A complete environment for all roles, as arguments.
 const COMPLETE: &[&str] = &[
@@ -69,6 +75,9 @@ fn every_bad_setting_is_named_in_one_message() {
             "--metrics-address=everywhere",
             "--port=0",
             "--log-format=xml",
+            "--lines-signup=ajar",
+            "--lines-notice-policy-url=http://example.org",
+            "--lines-default-role=Best Friends",
         ],
     )
     .err()
@@ -87,6 +96,9 @@ fn every_bad_setting_is_named_in_one_message() {
         "METRICS_ADDRESS",
         "PORT",
         "LOG_FORMAT",
+        "SIGNUP",
+        "NOTICE_POLICY_URL",
+        "DEFAULT_ROLE",
     ] {
         assert!(
             problems.contains(&format!("{name}: ")),
@@ -94,6 +106,22 @@ fn every_bad_setting_is_named_in_one_message() {
         );
     }
     assert!(!problems.contains("secret-password"));
+}
+
+#[test]
+fn everybody_may_write_unless_it_is_said_otherwise() {
+    let policy = with(&[], &[]).unwrap().policy;
+    assert_eq!((policy.signup, policy.notice), (Signup::Open, Notice::On));
+    assert!(policy.operator.is_none() && policy.default_role.is_none());
+    let said = [
+        "--lines-signup=invite",
+        "--lines-notice-operator=Example Ltd",
+    ];
+    let policy = with(&[], &said).unwrap().policy;
+    assert_eq!(policy.signup, Signup::Invite);
+    assert_eq!(policy.operator.as_deref(), Some("Example Ltd"));
+    let unset = with(&[], &["--lines-default-role="]).unwrap().policy;
+    assert_eq!(unset.default_role, None);
 }
 
 #[test]

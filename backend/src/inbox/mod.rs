@@ -3,6 +3,7 @@
 //! `web` inserts, `worker/route` gives each row an owner or finishes it, `worker/deliver` takes
 //! what waits for a person into a turn and finishes it with the turn.
 
+pub mod body;
 pub mod debounce;
 pub mod figures;
 pub mod forget;

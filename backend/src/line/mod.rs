@@ -11,6 +11,7 @@ mod delivery;
 
 mod admit;
 mod held;
+pub mod policy;
 pub mod stored;
 #[cfg(test)]
 mod tests;

@@ -126,7 +126,7 @@ mod tests {
         let line = line::seed(&db, Provider::Meta, "1").await.unwrap();
         let mut people = Vec::new();
         for _ in 0..2 {
-            let made = tenant::create(&db, line, Status::Active, None, chrono_tz::UTC, noon).await;
+            let made = tenant::create(&db, line, Status::Active, chrono_tz::UTC, noon).await;
             people.push(made.unwrap().id);
         }
         let [anna, ben] = people[..] else {

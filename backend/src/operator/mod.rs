@@ -1,6 +1,6 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
 //! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
-//! (`sandbox`), the numbers (`line`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
+//! (`sandbox`), the numbers (`line`), who may come (`invite`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
@@ -15,6 +15,7 @@ mod confirm;
 mod doctor;
 pub mod event;
 mod freeze;
+mod invite;
 mod line;
 mod nuke;
 mod progress;
@@ -44,15 +45,18 @@ pub enum Command {
     Freeze(freeze::Options),
     /// Lets go out again what `freeze` has stopped.
     Unfreeze(freeze::Options),
-    /// The people: list, show, suspend, resume, export, erase.
+    /// The people: list, show, suspend, resume, set-role, allow, disallow, allowed, export, erase.
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// The sandboxes: list, show, logs, wake, pause, stop, backup, snapshots, restore, upgrade.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
-    /// The numbers that people write to: add, list, remove, test.
+    /// The numbers that people write to: add, list, show, set, remove, test.
     #[command(subcommand)]
     Line(line::Command),
+    /// Codes that let new people in: create, list, revoke.
+    #[command(subcommand)]
+    Invite(invite::Command),
     /// Says something to one person, once, as ourselves.
     Send(send::Options),
     /// Backs up everything that changed, at BACKUP_TO.
@@ -83,6 +87,7 @@ impl Command {
             Self::Tenant(command) => command.wants_json(),
             Self::Sandbox(command) => command.wants_json(),
             Self::Line(command) => command.wants_json(),
+            Self::Invite(command) => command.wants_json(),
             Self::Send(options) => options.json,
             Self::Nuke(options) => options.json,
             Self::Backup(options) => options.json,
@@ -105,6 +110,7 @@ pub async fn answer(
         Command::Tenant(command) => tenant::run(command, problems, now).await,
         Command::Sandbox(command) => sandbox::run(command, problems, now).await,
         Command::Line(command) => line::run(command, problems, now).await,
+        Command::Invite(command) => invite::run(command, problems, now).await,
         Command::Send(options) => send::run(options, problems, now).await,
         Command::Nuke(options) => nuke::run(options, problems).await,
         Command::Backup(options) => backup::run(options, problems, now).await,

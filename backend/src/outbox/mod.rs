@@ -33,6 +33,9 @@ const FRESH_FOR: TimeDelta = TimeDelta::hours(23);
 /// How long a message waits for the person to write again: as long as we keep bodies.
 const HELD_FOR: TimeDelta = TimeDelta::days(7);
 
+/// The key of what a new person is told first of all.
+pub const NOTICE: &str = "notice";
+
 /// Enough for a day; an agent that got around the day's cap must not fill its own next question.
 const MAX_UNASKED: i64 = 20;
 
@@ -220,6 +223,22 @@ pub async fn last_of_turn(
     .fetch_one(db)
     .await
     .context("look when a person last heard of a turn")
+}
+
+/// When a message with this key was queued for a person.
+pub async fn queued_at(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    key: &str,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "select created_at from outbox where tenant_id = $1 and key = $2",
+        tenant as TenantId,
+        key,
+    )
+    .fetch_optional(db)
+    .await
+    .context("look when a message was queued")
 }
 
 /// Which of these were queued before.

@@ -24,6 +24,13 @@ const USER_ID: &str = "user_id";
 const PHONE: &str = "phone";
 const GROUP: &str = "group";
 
+/// An address as it lies in a table: it can be looked up, and opened by the worker.
+pub struct Entry {
+    pub kind: &'static str,
+    pub value: Vec<u8>,
+    pub address: Vec<u8>,
+}
+
 /// Hashes addresses for look-up and seals them for sending.
 #[derive(Clone)]
 pub struct AddressBook {
@@ -41,6 +48,17 @@ impl AddressBook {
 
     fn hash(&self, address: &str) -> Vec<u8> {
         seal::keyed_hash(&self.key, address.as_bytes()).to_vec()
+    }
+
+    /// Each address of a sender as tables have it, for those who list addresses.
+    pub fn entries(&self, sender: &Sender) -> Vec<Entry> {
+        let all = addresses(sender).into_iter();
+        let all = all.map(|(kind, address)| Entry {
+            kind,
+            value: self.hash(address),
+            address: self.sealer.seal(address.as_bytes()),
+        });
+        all.collect()
     }
 
     /// The person this sender is, if we know them.

@@ -1,7 +1,10 @@
 //! Table `tenant`: the people on our lines.
 
 pub mod address;
+pub mod allowed;
+pub mod invite;
 pub mod leave;
+pub mod role;
 pub mod window;
 
 use chrono::{DateTime, NaiveTime, Utc};
@@ -85,23 +88,21 @@ pub async fn name(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Optio
     Ok(name)
 }
 
-/// Makes a person. The name is what they call themselves, sealed.
+/// Makes a person.
 pub async fn create(
     db: impl PgExecutor<'_>,
     line: LineId,
     status: Status,
-    name: Option<Vec<u8>>,
     zone: Tz,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Tenant> {
     let id = TenantId::new();
     sqlx::query!(
-        "insert into tenant (id, line_id, status, name, key_id, created_at, time_zone)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into tenant (id, line_id, status, key_id, created_at, time_zone)
+         values ($1, $2, $3, $4, $5, $6)",
         id as TenantId,
         line as LineId,
         status as Status,
-        name,
         KEY_ID,
         now,
         zone.name(),
@@ -151,11 +152,22 @@ pub async fn count(db: impl PgExecutor<'_>) -> anyhow::Result<i64> {
     Ok(count)
 }
 
-/// There is room now for somebody we refused before.
-pub async fn activate(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()> {
+/// Lets somebody in. The name is what they call themselves, sealed; without a role they have the
+/// default.
+pub async fn let_in(
+    db: impl PgExecutor<'_>,
+    id: TenantId,
+    name: Option<Vec<u8>>,
+    role: Option<&str>,
+) -> anyhow::Result<()> {
     sqlx::query!(
-        "update tenant set status = 'active' where id = $1 and status = 'refused'",
+        "update tenant set status = 'active', name = coalesce($2, name), role = coalesce($3, role),
+                           key_id = $4
+         where id = $1 and status = 'refused'",
         id as TenantId,
+        name,
+        role,
+        KEY_ID,
     )
     .execute(db)
     .await?;
@@ -243,7 +255,7 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
 /// erased before and nothing names them.
 pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let erased = sqlx::query!(
-        "update tenant set status = 'erased', name = null, role = null, last_inbound_at = null,
+        "update tenant set status = 'erased', name = null, role = null, role_is_new = false, last_inbound_at = null,
              told_at = null, asked_until = null, leaves_by = null, has_agenda = false, time_zone = 'UTC', language = 'en'
          where id = $1 and (status <> 'erased' or name is not null or last_inbound_at is not null)",
         id as TenantId,

@@ -3,11 +3,11 @@
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::support::{Site, TIMING, master, noon, opener, sealer, seed_line, webhook};
+use super::support::{Site, TIMING, master, noon, opener, policy, sealer, seed_line, webhook};
 use crate::{
     clock::Clock,
     config::Limits,
-    tenant::address::AddressBook,
+    tenant::{address::AddressBook, invite::Codes},
     wake::Wakes,
     worker::{Progress, route::Routing},
 };
@@ -27,6 +27,8 @@ impl Desk {
             opener: opener(),
             sealer: sealer(),
             book: AddressBook::new(&master(), sealer()),
+            codes: Codes::new(&master()),
+            policy: policy(),
             limits,
             timing: TIMING,
             wakes: Wakes::default(),

@@ -47,8 +47,7 @@ impl Book {
             Some(tenant) => tenant,
             None => {
                 let created =
-                    tenant::create(&mut *db, self.line, Status::Active, None, Tz::UTC, noon())
-                        .await;
+                    tenant::create(&mut *db, self.line, Status::Active, Tz::UTC, noon()).await;
                 created.unwrap().id
             }
         };

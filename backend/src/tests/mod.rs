@@ -1,5 +1,6 @@
 //! Stories that run the product's own parts on a real Postgres and real sockets.
 
+mod admission;
 mod asked;
 mod batches;
 mod desk;

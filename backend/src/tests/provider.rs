@@ -90,7 +90,11 @@ async fn token(headers: HeaderMap) -> Response {
 }
 
 async fn number(headers: HeaderMap, Path(id): Path<String>) -> Response {
-    only_ours(&headers, json!({ "id": id }))
+    let dialled = "+1 555-078-3881";
+    only_ours(
+        &headers,
+        json!({ "id": id, "display_phone_number": dialled }),
+    )
 }
 
 async fn numbers(headers: HeaderMap) -> Response {

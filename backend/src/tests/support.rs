@@ -16,7 +16,10 @@ use crate::{
     config::{Limits, Named, Timing},
     http::{self, Web, batch, secrets::Secrets},
     id::LineId,
-    line::Delivery,
+    line::{
+        Delivery,
+        policy::{Notice, Policy, Signup},
+    },
     seal::{MasterKey, Opener, Sealer},
     whatsapp::provider::{Api, Provider},
 };
@@ -50,6 +53,17 @@ pub const TIMING: Timing = Timing {
     send_unknown_wait: Duration::from_secs(90),
     retention: Duration::from_secs(7 * 24 * 3600),
 };
+
+/// The defaults, too, but that new people are told nothing first.
+pub fn policy() -> Policy {
+    Policy {
+        signup: Signup::Open,
+        notice: Notice::Off,
+        operator: None,
+        policy_url: None,
+        default_role: None,
+    }
+}
 
 pub fn master() -> MasterKey {
     MasterKey::parse(&SecretString::from(STANDARD.encode([7; 32]))).unwrap()

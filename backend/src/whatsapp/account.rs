@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::event::digits;
 use super::provider::{Api, Provider};
 
 /// Meta answers these in well under a second.
@@ -99,6 +100,13 @@ impl Account {
     /// Whether the token may see the number.
     pub async fn number(&self, id: &str, token: &SecretString) -> Result<(), Trouble> {
         self.get(&[id], &[("fields", "id")], token).await.map(drop)
+    }
+
+    /// The number as people dial it, in digits with the country's code; `None` where it is not told.
+    pub async fn dialled(&self, id: &str, token: &SecretString) -> Result<Option<String>, Trouble> {
+        let query = [("fields", "display_phone_number")];
+        let answer = self.get(&[id], &query, token).await?;
+        Ok(text(&answer["display_phone_number"]).and_then(digits))
     }
 
     /// The numbers of a business account, by their ids.

@@ -138,6 +138,13 @@ pub fn parse(kind: &str, body: &[u8]) -> InboundEvent {
     read(kind, body).unwrap_or(InboundEvent::Unknown)
 }
 
+/// The body of a text message with other words in it. `None` when it cannot be written anew.
+pub fn with_text(body: &[u8], text: &str) -> Option<Vec<u8>> {
+    let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    *body.pointer_mut("/message/text/body")? = text.into();
+    serde_json::to_vec(&body).ok()
+}
+
 fn read(kind: &str, body: &[u8]) -> Option<InboundEvent> {
     let envelope = Object::parse(body)?;
     let field = envelope.text("field");

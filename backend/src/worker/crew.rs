@@ -32,7 +32,7 @@ use crate::{
     reminder,
     sandbox::{Parts, Sandboxes, capacity, docker::Docker, plan::Sleep},
     seal::{MasterKey, Opener, Sealer},
-    tenant::address::AddressBook,
+    tenant::{address::AddressBook, invite::Codes},
     transcribe::Transcriber,
     turn,
     wake::{self, Wakes},
@@ -68,7 +68,9 @@ pub async fn start(
         opener: opener.clone(),
         sealer: sealer.clone(),
         book: AddressBook::new(&master, sealer.clone()),
+        codes: Codes::new(&master),
         limits: config.limits,
+        policy: config.policy.clone(),
         timing: config.timing,
         wakes: wakes.clone(),
     };
@@ -194,6 +196,7 @@ pub async fn start(
         still_working_after: config.timing.still_working_after,
         messages_per_turn: config.limits.messages_per_turn as usize,
         media_per_day: config.limits.media_per_day,
+        policy: config.policy.clone(),
     });
     let leaving = Arc::new(Leaving {
         db: db.clone(),

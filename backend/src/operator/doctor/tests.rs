@@ -80,7 +80,7 @@ async fn what_lies_for_a_minute_fails_unless_somebody_has_stopped_it(db: PgPool)
         .await
         .unwrap();
     let status = crate::tenant::Status::Active;
-    let person = crate::tenant::create(&db, line, status, None, chrono_tz::UTC, noon())
+    let person = crate::tenant::create(&db, line, status, chrono_tz::UTC, noon())
         .await
         .unwrap();
     message(&db, line, Some(person.id)).await;

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{db, facts};
+use super::{db, facts, show};
 use crate::{
     config::Config,
     line::{
         Delivery,
+        policy::{self, Signup},
         stored::{self, Listed},
     },
     operator::{
@@ -35,26 +36,28 @@ pub async fn run(
 ) -> anyhow::Result<Answer> {
     let facts = facts(options.settings, problems, false)?;
     let all = stored::list(db(&facts).await?).await?;
-    let rows: Vec<_> = all
-        .iter()
-        .map(|one| cells(one, &facts.config, now))
-        .collect();
+    let (db, environment) = (db(&facts).await?, &facts.config.policy);
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    for one in &all {
+        let own = policy::own(db, one.id).await?;
+        let signup = own.signup.unwrap_or(environment.signup);
+        rows.push(cells(one, &facts.config, signup, now));
+        let mut line = json(one, &facts.config, now);
+        line["policy"] = show::policy_json(environment, &own);
+        lines.push(line);
+    }
     let heads = [
-        "NUMBER", "PROVIDER", "FROM", "PEOPLE", "STATE", "MESSAGES", "ID",
+        "NUMBER", "PROVIDER", "FROM", "PEOPLE", "SIGNUP", "STATE", "MESSAGES", "ID",
     ];
     let text = match all.is_empty() {
         true => "There is no line yet: the first start stores that of the environment.".to_owned(),
         false => table(&heads, &rows),
     };
-    let lines: Vec<_> = all
-        .iter()
-        .map(|one| json(one, &facts.config, now))
-        .collect();
     Ok(Answer::new(text, json!({ "lines": lines })))
 }
 
 /// Where its secrets are.
-fn source(one: &Listed, config: &Config) -> &'static str {
+pub fn source(one: &Listed, config: &Config) -> &'static str {
     match one.removed_at {
         Some(_) => "removed",
         None if config.names(one.provider, &one.phone_number_id) => "environment",
@@ -68,21 +71,26 @@ fn blocked(one: &Listed, now: DateTime<Utc>) -> Option<(DateTime<Utc>, &str)> {
     Some((until, one.blocked_reason.as_deref().unwrap_or("?")))
 }
 
-fn cells(one: &Listed, config: &Config, now: DateTime<Utc>) -> Vec<String> {
-    let state = match (one.removed_at, blocked(one, now)) {
+/// Whether it is open, and if not, why and for how long.
+pub fn state(one: &Listed, now: DateTime<Utc>) -> String {
+    match (one.removed_at, blocked(one, now)) {
         (Some(at), _) => format!("removed {}", ago(at, now)),
         (_, Some((until, code))) if until.timestamp() > FOR_GOOD => {
             format!("blocked (code {code})")
         }
         (_, Some((until, code))) => format!("blocked (code {code}), opens {}", ago(until, now)),
         _ => "open".to_owned(),
-    };
+    }
+}
+
+fn cells(one: &Listed, config: &Config, signup: Signup, now: DateTime<Utc>) -> Vec<String> {
     vec![
         one.phone_number_id.clone(),
         one.provider.as_str().to_owned(),
         source(one, config).to_owned(),
         one.people.to_string(),
-        state,
+        signup.as_str().to_owned(),
+        state(one, now),
         messages(one, config, now),
         one.id.to_string(),
     ]
@@ -110,7 +118,7 @@ fn messages(one: &Listed, config: &Config, now: DateTime<Utc>) -> String {
 /// The year 9000: until somebody opens it.
 const FOR_GOOD: i64 = 221_845_392_000;
 
-fn json(one: &Listed, config: &Config, now: DateTime<Utc>) -> Value {
+pub fn json(one: &Listed, config: &Config, now: DateTime<Utc>) -> Value {
     let (blocked, delivery) = (blocked(one, now), delivery(one, config));
     json!({
         "id": one.id.0,

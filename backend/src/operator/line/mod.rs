@@ -1,12 +1,14 @@
-//! `clawkaka line add|list|remove|test`: the numbers that people write to, beside those of the
-//! environment, each with secrets of its own.
+//! `clawkaka line add|list|show|set|remove|test`: the numbers that people write to, beside those of the
+//! environment, each with secrets of its own; and what holds on each.
 //!
-//! Web and worker learn of a change at once and without a restart. The environment wins: a line that
-//! it names is changed there.
+//! Web and worker learn of a change at once and without a restart. The environment wins: the secrets of a
+//! line that it names are changed there.
 
 mod add;
 mod list;
 mod remove;
+mod set;
+mod show;
 mod test;
 
 use anyhow::Context;
@@ -31,6 +33,10 @@ pub enum Command {
     Add(Box<add::Options>),
     /// All numbers: whose, how many write to them, whether they are open.
     List(list::Options),
+    /// One number: what `list` says, who may write to it, what they are told first.
+    Show(show::Options),
+    /// Sets for one number who may write to it, what they are told first, and which role they get.
+    Set(Box<set::Options>),
     /// Nothing is taken from a number or sent on it any more. Its people stay.
     Remove(remove::Options),
     /// Tries a number: its credentials, its webhook, and with --to a real message.
@@ -58,6 +64,8 @@ impl Command {
         match self {
             Self::Add(options) => options.json,
             Self::List(options) => options.json,
+            Self::Show(options) => options.json,
+            Self::Set(options) => options.json,
             Self::Remove(options) => options.json,
             Self::Test(options) => options.json,
         }
@@ -72,6 +80,8 @@ pub async fn run(
     match command {
         Command::Add(options) => add::run(*options, problems, now).await,
         Command::List(options) => list::run(options, problems, now).await,
+        Command::Show(options) => show::run(options, problems, now).await,
+        Command::Set(options) => set::run(*options, problems, now).await,
         Command::Remove(options) => remove::run(options, problems, now).await,
         Command::Test(options) => test::run(options, problems, now).await,
     }
@@ -79,7 +89,7 @@ pub async fn run(
 
 /// As doctor looks at things, with whatever this process has of the product's settings. `web`:
 /// whether ours is to be asked, too.
-fn facts(settings: Settings, problems: Vec<String>, web: bool) -> anyhow::Result<Facts> {
+pub(super) fn facts(settings: Settings, problems: Vec<String>, web: bool) -> anyhow::Result<Facts> {
     let web = web && settings.0.roles.split(',').any(|role| role.trim() == "web");
     let mut config = settings.config(problems)?;
     config.roles = Roles {
@@ -90,7 +100,7 @@ fn facts(settings: Settings, problems: Vec<String>, web: bool) -> anyhow::Result
     Facts::new(config, doctor::Limits::default())
 }
 
-async fn db(facts: &Facts) -> anyhow::Result<&PgPool> {
+pub(super) async fn db(facts: &Facts) -> anyhow::Result<&PgPool> {
     let connected = facts.try_db().await;
     connected
         .map_err(|error| anyhow::anyhow!("{error}"))
@@ -98,7 +108,7 @@ async fn db(facts: &Facts) -> anyhow::Result<&PgPool> {
 }
 
 /// A line by what an operator wrote.
-async fn find(db: &PgPool, text: &str) -> anyhow::Result<stored::Listed> {
+pub(super) async fn find(db: &PgPool, text: &str) -> anyhow::Result<stored::Listed> {
     let id = line::find(db, text).await?;
     let all = stored::list(db).await?;
     let found = all.into_iter().find(|one| Some(one.id) == id);

@@ -6,11 +6,13 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 23] = [
+    "allowed",
     "backup",
     "event",
     "frozen",
     "inbox",
+    "invite",
     "line",
     "media",
     "outbox",

@@ -14,6 +14,8 @@ const DAY: TimeDelta = TimeDelta::days(1);
 pub struct Listed {
     pub id: TenantId,
     pub status: String,
+    /// `None`: the default of the line.
+    pub role: Option<String>,
     pub line: LineId,
     pub phone_number_id: String,
     pub time_zone: String,
@@ -52,6 +54,7 @@ impl Listed {
         json!({
             "id": self.id.0,
             "status": self.status,
+            "role": self.role,
             "frozen": self.frozen,
             "line": self.line.0,
             "phone_number_id": self.phone_number_id,
@@ -95,7 +98,7 @@ async fn select(
 ) -> sqlx::Result<Vec<Listed>> {
     sqlx::query_as!(
         Listed,
-        r#"select t.id as "id: TenantId", t.status, t.line_id as "line: LineId", l.phone_number_id,
+        r#"select t.id as "id: TenantId", t.status, t.role, t.line_id as "line: LineId", l.phone_number_id,
              t.time_zone, t.quiet_from, t.quiet_to, t.last_inbound_at, t.created_at,
              exists (select from frozen_tenant f where f.tenant_id = t.id) as "frozen!",
              (select count(*) from inbox i where i.tenant_id = t.id and i.done_at is null

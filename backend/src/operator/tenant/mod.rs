@@ -1,13 +1,16 @@
-//! `clawkaka tenant list|show|suspend|resume|export|erase`: the people, by id.
+//! `clawkaka tenant list|show|suspend|resume|set-role|allow|disallow|allowed|export|erase`: the people, by
+//! id.
 //!
 //! A suspended person is refused silently: what they write is stored and goes no further, what
 //! waited for a turn is refused too, answers that are queued wait as long as any other message, and
 //! the sandbox is stopped with its memory kept. A turn that runs then loses its sandbox and is given
 //! up at its deadline.
 
+mod allow;
 mod erase;
 mod export;
 mod look;
+mod role;
 mod show;
 
 use anyhow::Context;
@@ -40,6 +43,14 @@ pub enum Command {
     Suspend(Change),
     /// Lets a suspended person in again.
     Resume(Change),
+    /// Gives a person a role, of which their agent is told.
+    SetRole(role::Options),
+    /// Lets an address in, however its line takes new people.
+    Allow(allow::Allow),
+    /// Takes an address off that list.
+    Disallow(allow::Options),
+    /// Who is on that list.
+    Allowed(allow::List),
     /// Writes everything we hold of a person into a folder or an archive, to be read by them.
     Export(export::Options),
     /// Forgets a person for good: rows, agent, files, snapshots.
@@ -85,6 +96,10 @@ impl Command {
             Self::List(options) => options.json,
             Self::Show(options) => options.json,
             Self::Suspend(options) | Self::Resume(options) => options.json,
+            Self::SetRole(options) => options.json,
+            Self::Allow(allow) => allow.options.json,
+            Self::Disallow(options) => options.json,
+            Self::Allowed(options) => options.json,
             Self::Export(options) => options.json,
             Self::Erase(options) => options.json,
         }
@@ -101,6 +116,10 @@ pub async fn run(
         Command::Show(options) => show::show(options, problems, now).await,
         Command::Suspend(options) => suspend(options, problems, now).await,
         Command::Resume(options) => resume(options, problems, now).await,
+        Command::SetRole(options) => role::run(options, problems, now).await,
+        Command::Allow(allow) => allow::allow(allow, problems, now).await,
+        Command::Disallow(options) => allow::disallow(options, problems, now).await,
+        Command::Allowed(options) => allow::list(options, problems, now).await,
         Command::Export(options) => export::run(options, problems, now).await,
         Command::Erase(options) => erase::run(options, problems, now).await,
     }
@@ -125,6 +144,7 @@ async fn list(
     let heads = [
         "ID",
         "STATUS",
+        "ROLE",
         "LINE",
         "ZONE",
         "QUIET",
@@ -156,6 +176,7 @@ fn cells(one: &Listed, now: DateTime<Utc>) -> Vec<String> {
     vec![
         one.id.to_string(),
         status,
+        one.role.clone().unwrap_or("-".to_owned()),
         one.phone_number_id.clone(),
         one.time_zone.clone(),
         one.quiet(),

@@ -132,6 +132,7 @@ fn text(
         ("name", revealed.and_then(|who| who.name.clone())),
         ("address", revealed.and_then(|who| who.address.clone())),
         ("status", Some(format!("{}{frozen}", person.status))),
+        ("role", person.role.clone()),
         (
             "line",
             Some(format!("{} ({})", person.phone_number_id, person.line)),

@@ -111,8 +111,13 @@ fn finished(row: &Received) -> Explanation {
     match outcome {
         "refused" => said(
             "refused",
-            "It was refused: there was no room for a new person, or the person is suspended.",
-            "`clawkaka tenant show` says which; LIMIT_SIGNUPS_PER_HOUR and LIMIT_TENANTS are the limits.",
+            "It was refused: its line takes nobody new, or only with a code, or there was no room; or the person is suspended.",
+            "`clawkaka tenant show` says whether they are; `clawkaka line show` whom the line takes (SIGNUP); LIMIT_SIGNUPS_PER_HOUR and LIMIT_TENANTS are the limits.",
+        ),
+        "invited" => said(
+            "invited",
+            "It was the code of an invitation and nothing else: the person was let in.",
+            NOTHING,
         ),
         "over_limit" => said(
             "over_limit",

@@ -1,5 +1,6 @@
 //! The operator's commands, as typed, on the real tables.
 
+mod admission;
 mod engine;
 mod freeze;
 mod line;
@@ -17,14 +18,16 @@ use clap::Parser;
 use serde_json::Value;
 use sqlx::{ConnectOptions, PgPool};
 
-use super::support::{LIMITS, Site, TIMING, master, noon, opener, sealer, seed_line, webhook};
+use super::support::{
+    LIMITS, Site, TIMING, master, noon, opener, policy, sealer, seed_line, webhook,
+};
 use crate::{
     clock::Clock,
     id::{LineId, OutboxId, TenantId, TurnId, WorkerId},
     operator::{self, answer::Answer},
     outbox::{self, Class, Draft, claim},
     sandbox as sandboxes,
-    tenant::address::AddressBook,
+    tenant::{address::AddressBook, invite::Codes},
     turn::{self, Trigger, Turn},
     wake::Wakes,
     whatsapp::outgoing::Outgoing,
@@ -70,6 +73,8 @@ impl Desk {
             opener: opener(),
             sealer: sealer(),
             book: AddressBook::new(&master(), sealer()),
+            codes: Codes::new(&master()),
+            policy: policy(),
             limits: LIMITS,
             timing: TIMING,
             wakes: Wakes::default(),

@@ -173,7 +173,7 @@ async fn who_writes_to_two_numbers_is_told_apart_by_the_line(db: PgPool) {
 /// The same number of theirs on another line: somebody else, as far as we are concerned.
 async fn twin(db: &PgPool, person: TenantId, line: LineId) -> TenantId {
     let status = crate::tenant::Status::Active;
-    let twin = crate::tenant::create(db, line, status, None, chrono_tz::UTC, super::noon())
+    let twin = crate::tenant::create(db, line, status, chrono_tz::UTC, super::noon())
         .await
         .unwrap();
     sqlx::query!(

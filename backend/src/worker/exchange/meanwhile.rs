@@ -3,6 +3,8 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use chrono::TimeDelta;
+
 use super::Exchange;
 use crate::{
     copy, outbox,
@@ -11,6 +13,8 @@ use crate::{
 
 /// A first answer that takes longer than this is announced.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(3);
+/// Who was let in by a code alone may ask their first question much later.
+const NOTICE_HOLDS_FOR: TimeDelta = TimeDelta::minutes(1);
 
 impl Exchange {
     /// Runs `work`; if it is this person's first answer and takes long, says so meanwhile.
@@ -29,6 +33,11 @@ impl Exchange {
     async fn announce(&self, turn: &Turn) -> anyhow::Result<()> {
         let mut db = self.db.acquire().await?;
         if turn::has_earlier(&mut *db, turn).await? {
+            return Ok(());
+        }
+        // The notice to new people says, too, that their answer follows.
+        let noticed = outbox::queued_at(&mut *db, turn.tenant, outbox::NOTICE).await?;
+        if noticed.is_some_and(|at| turn.created_at < at + NOTICE_HOLDS_FOR) {
             return Ok(());
         }
         // The key makes it once in a lifetime, whatever restarts meanwhile.

@@ -39,6 +39,7 @@ use crate::{
     inbox,
     lease::Lease,
     lifecycle::Shutdown,
+    line::policy::Policy,
     outbox::{self, Draft},
     sandbox::{self, Endpoint, Sandboxes},
     seal::{MasterKey, Opener, Sealer},
@@ -91,6 +92,8 @@ pub struct Exchange {
     pub messages_per_turn: usize,
     /// Bytes of files that one person may send in a day.
     pub media_per_day: i64,
+    /// What holds on a line for which nothing else was set.
+    pub policy: Policy,
 }
 
 /// What a look at the agent led to.

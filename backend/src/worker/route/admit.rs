@@ -1,45 +1,164 @@
-//! Who is let in: new people while there is room, and everybody within their limits.
+//! Who is let in: new people as their line takes them and while there is room, and everybody within
+//! their limits.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::Routing;
+use super::{Routing, command};
 use crate::{
+    copy,
     id::{InboxId, LineId, TenantId},
-    inbox, line, reminder,
-    tenant::{self, Status, Tenant},
-    whatsapp::event::Message,
+    inbox,
+    line::{
+        self,
+        policy::{self, Notice, Policy, Signup},
+    },
+    outbox, reminder,
+    tenant::{
+        self, Tenant,
+        allowed::{self, Allowed},
+        invite::{self, Invite},
+    },
+    whatsapp::event::{self, Content, Message},
 };
 
 /// Over a limit we say so once in this time.
 const SAY_EVERY: TimeDelta = TimeDelta::days(1);
 
+/// On what somebody is let in.
+#[derive(Default)]
+struct Ticket {
+    role: Option<String>,
+    invite: Option<Invited>,
+}
+
+struct Invited {
+    invite: Invite,
+    /// What the message says beside the code.
+    rest: String,
+}
+
 impl Routing {
-    /// Makes a row for somebody new: active while there is room, else refused.
-    pub(super) async fn welcome(
+    /// Lets somebody in who is not yet, if their line takes them, and then looks at their message as at
+    /// anybody's: `None`. Else how the message ends.
+    pub(super) async fn admit(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        line: LineId,
+        tenant: &Tenant,
+        message: &mut Message,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Option<&'static str>> {
+        let policy = policy::of(&mut *db, line, &self.policy).await?;
+        // Before any code is looked at: so many may be guessed as messages may be written.
+        if policy.signup == Signup::Invite && self.is_over_limit(db, tenant.id, id, now).await? {
+            return Ok(Some("over_limit"));
+        }
+        let ticket = match self.ticket(db, line, &policy, message, now).await? {
+            Ok(ticket) => ticket,
+            Err(why) => {
+                self.say_once(db, tenant, why, now).await?;
+                return Ok(Some("refused"));
+            }
+        };
+        if !self.has_room(db, line, now).await? {
+            self.say_once(db, tenant, copy::NO_ROOM, now).await?;
+            return Ok(Some("refused"));
+        }
+        let name = message.name.as_ref();
+        let name = name.map(|name| self.sealer.seal(name.as_bytes()));
+        let role = ticket.role.as_deref();
+        tenant::let_in(&mut *db, tenant.id, name, role).await?;
+        let every = self.timing.heartbeat_every;
+        reminder::schedule_heartbeat(&mut *db, tenant.id, every, now).await?;
+        let mut only_a_code = false;
+        if let Some(Invited { invite, rest }) = ticket.invite {
+            let taken = invite::take(&mut *db, invite.id, now).await?;
+            anyhow::ensure!(taken, "use an invitation that was revoked just now");
+            only_a_code = rest.is_empty();
+            if !only_a_code {
+                self.cut_off_code(db, id, message, rest).await?;
+            }
+        }
+        if policy.notice == Notice::On {
+            let is_answered = !only_a_code && is_question(message);
+            let url = policy.policy_url.as_ref();
+            let words = copy::notice(policy.operator.as_deref(), url, is_answered);
+            let key = outbox::NOTICE.to_owned();
+            self.say(db, tenant.id, key, words, now).await?;
+        }
+        tracing::info!(tenant.id = %tenant.id, "let somebody new in");
+        Ok(only_a_code.then_some("invited"))
+    }
+
+    /// On what a stranger may come in; else what to tell them.
+    async fn ticket(
+        &self,
+        db: &mut PgConnection,
+        line: LineId,
+        policy: &Policy,
+        message: &Message,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Result<Ticket, &'static str>> {
+        let entries = self.book.entries(&message.sender);
+        if let Some(Allowed { role }) = allowed::find(&mut *db, line, &entries).await? {
+            return Ok(Ok(Ticket { role, invite: None }));
+        }
+        if policy.signup == Signup::Closed {
+            return Ok(Err(copy::CLOSED));
+        }
+        // On an open line, too: an old link to it still has its code, and that is not for the agent.
+        if let Some(invited) = self.invited(db, line, message, now).await? {
+            return Ok(Ok(Ticket {
+                role: invited.invite.role.clone(),
+                invite: Some(invited),
+            }));
+        }
+        Ok(match policy.signup {
+            Signup::Open => Ok(Ticket::default()),
+            Signup::Invite | Signup::Closed => Err(copy::BY_INVITATION),
+        })
+    }
+
+    async fn invited(
         &self,
         db: &mut PgConnection,
         line: LineId,
         message: &Message,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Tenant> {
-        let status = if self.has_room(db, line, now).await? {
-            Status::Active
-        } else {
-            Status::Refused
+    ) -> anyhow::Result<Option<Invited>> {
+        let Content::Text(text) = &message.content else {
+            return Ok(None);
         };
-        let name = message
-            .name
-            .as_ref()
-            .map(|name| self.sealer.seal(name.as_bytes()));
-        let zone = self.timing.time_zone;
-        let tenant = tenant::create(&mut *db, line, status, name, zone, now).await?;
-        reminder::schedule_heartbeat(&mut *db, tenant.id, self.timing.heartbeat_every, now).await?;
-        tracing::info!(tenant.id = %tenant.id, ?status, "somebody new wrote");
-        Ok(tenant)
+        for found in invite::find(text) {
+            let known = invite::look_up(&mut *db, &self.codes, line, &found.code, now).await?;
+            if let Some(invite) = known {
+                let rest = found.rest;
+                return Ok(Some(Invited { invite, rest }));
+            }
+        }
+        Ok(None)
     }
 
-    pub(super) async fn has_room(
+    /// The code is not for the agent: what is left is the message from now on, also as it is kept.
+    async fn cut_off_code(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        message: &mut Message,
+        rest: String,
+    ) -> anyhow::Result<()> {
+        let body = inbox::body::read(&mut *db, &self.opener, id).await?;
+        // One that is too strange to be written anew keeps its code, which is used by now.
+        if let Some(body) = body.and_then(|body| event::with_text(&body, &rest)) {
+            inbox::body::write(&mut *db, &self.sealer, id, &body).await?;
+        }
+        message.content = Content::Text(rest);
+        Ok(())
+    }
+
+    async fn has_room(
         &self,
         db: &mut PgConnection,
         line: LineId,
@@ -79,4 +198,16 @@ impl Routing {
         let key = format!("limit/{}", now.timestamp());
         self.say(db, tenant.id, key, text.to_owned(), now).await
     }
+}
+
+/// Whether their assistant will answer it.
+fn is_question(message: &Message) -> bool {
+    let calls_for_none = matches!(
+        message.content,
+        Content::Other(_)
+            | Content::Empty
+            | Content::Deletion { .. }
+            | Content::Reaction { emoji: None, .. }
+    );
+    !calls_for_none && command::read(message).is_none()
 }

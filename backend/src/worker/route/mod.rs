@@ -24,10 +24,11 @@ use crate::{
     copy,
     id::{InboxId, LineId, TenantId},
     inbox::{self, Unrouted},
+    line::policy::Policy,
     outbox::{self, Draft},
     receipt,
     seal::{Opener, Sealer},
-    tenant::{self, Status, address::AddressBook},
+    tenant::{self, Status, address::AddressBook, invite::Codes},
     wake::Wakes,
     whatsapp::event::{self, Content, InboundEvent, Message},
 };
@@ -44,7 +45,10 @@ pub struct Routing {
     pub opener: Arc<Opener>,
     pub sealer: Arc<Sealer>,
     pub book: AddressBook,
+    pub codes: Codes,
     pub limits: Limits,
+    /// What holds on a line for which nothing else was set.
+    pub policy: Policy,
     pub timing: Timing,
     pub wakes: Wakes,
 }
@@ -120,7 +124,7 @@ impl Routing {
         db: &mut PgConnection,
         id: InboxId,
         line: LineId,
-        message: Message,
+        mut message: Message,
         now: DateTime<Utc>,
     ) -> anyhow::Result<&'static str> {
         let known = self
@@ -132,10 +136,13 @@ impl Routing {
             Some(tenant) => tenant::find(&mut *db, tenant)
                 .await?
                 .context("a tenant without row")?,
-            None => self
-                .welcome(db, line, &message, now)
-                .await
-                .context("welcome a new person")?,
+            // A row to know them by; whether they are let in is seen below.
+            None => {
+                let zone = self.timing.time_zone;
+                tenant::create(&mut *db, line, Status::Refused, zone, now)
+                    .await
+                    .context("make a row for a new person")?
+            }
         };
         self.book
             .learn(db, line, tenant.id, &message.sender, now)
@@ -147,12 +154,13 @@ impl Routing {
         });
         match tenant.status {
             Status::Active => {}
-            Status::Refused if self.has_room(db, line, now).await? => {
-                tenant::activate(&mut *db, tenant.id).await?;
-            }
             Status::Refused => {
-                self.say_once(db, &tenant, copy::NO_ROOM, now).await?;
-                return self.finish(db, id, Some(tenant.id), "refused", now).await;
+                let admitted = self.admit(db, id, line, &tenant, &mut message, now);
+                if let Some(outcome) = admitted.await.context("admit a new person")? {
+                    tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now))
+                        .await?;
+                    return self.finish(db, id, Some(tenant.id), outcome, now).await;
+                }
             }
             Status::OptedOut => match command {
                 Some(command @ Command::OptIn) if !tenant.leaves => {

@@ -66,6 +66,7 @@ async fn who(db: &PgPool, opener: &Opener, person: &Listed) -> anyhow::Result<Va
     Ok(json!({
         "id": person.id.0,
         "status": person.status,
+        "role": person.role,
         "name": opened(opener, row.name.as_deref())?,
         "addresses": addresses,
         "number_written_to": person.phone_number_id,

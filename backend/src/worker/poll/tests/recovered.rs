@@ -2,8 +2,8 @@
 
 use super::{kapso::inbound, *};
 use crate::{
-    tenant::address::AddressBook,
-    tests::support::{LIMITS, TIMING, master},
+    tenant::{address::AddressBook, invite::Codes},
+    tests::support::{LIMITS, TIMING, master, policy},
     worker::route::Routing,
 };
 
@@ -16,7 +16,9 @@ impl Story {
             opener: opener(),
             sealer: sealer(),
             book: AddressBook::new(&master(), sealer()),
+            codes: Codes::new(&master()),
             limits: LIMITS,
+            policy: policy(),
             timing: TIMING,
             wakes: Wakes::default(),
         };

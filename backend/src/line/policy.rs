@@ -1,0 +1,232 @@
+//! What holds on one line: who may write, what they are told first, and which role they get. What an
+//! operator set for it (`clawkaka line set`) stands in its row; for the rest the environment's word holds.
+//!
+//! Read from the row whenever it decides something, which is not at every message: so a change counts at
+//! once, and nothing has to be told of it.
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use sqlx::PgExecutor;
+use url::Url;
+
+use crate::id::LineId;
+
+/// What takes a role away again, and so is none.
+pub const NO_ROLE: &str = "none";
+const MAX_ROLE_CHARS: usize = 32;
+/// Both stand in one message beside other words, which has 1,024 characters at most.
+const MAX_OPERATOR_CHARS: usize = 100;
+const MAX_URL_CHARS: usize = 300;
+
+/// Who is let in of those who write for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Signup {
+    /// Everybody.
+    Open,
+    /// Who has a code.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// Whether new people are told with whom they speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// Once, before everything else.
+    On,
+    /// They know it from elsewhere.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub signup: Signup,
+    pub notice: Notice,
+    /// Who runs it all.
+    pub operator: Option<String>,
+    /// Where it says what becomes of what people write.
+    pub policy_url: Option<Url>,
+    /// Of everybody who was given no other.
+    pub default_role: Option<String>,
+}
+
+/// What an operator set for one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Own {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signup: Option<Signup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice_operator: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice_policy_url: Option<Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_role: Option<String>,
+}
+
+impl Policy {
+    pub fn with(&self, own: Own) -> Self {
+        let all = self.clone();
+        Self {
+            signup: own.signup.unwrap_or(all.signup),
+            notice: own.notice.unwrap_or(all.notice),
+            operator: own.notice_operator.or(all.operator),
+            policy_url: own.notice_policy_url.or(all.policy_url),
+            default_role: own.default_role.or(all.default_role),
+        }
+    }
+}
+
+impl Own {
+    /// With what is now set besides, or differently.
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            signup: more.signup.or(self.signup),
+            notice: more.notice.or(self.notice),
+            notice_operator: more.notice_operator.or(self.notice_operator),
+            notice_policy_url: more.notice_policy_url.or(self.notice_policy_url),
+            default_role: more.default_role.or(self.default_role),
+        }
+    }
+}
+
+impl Notice {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl Signup {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Invite => "invite",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What holds on a line; `environment` is what the settings say.
+pub async fn of(
+    db: impl PgExecutor<'_>,
+    line: LineId,
+    environment: &Policy,
+) -> anyhow::Result<Policy> {
+    Ok(environment.with(own(db, line).await?))
+}
+
+pub async fn own(db: impl PgExecutor<'_>, line: LineId) -> anyhow::Result<Own> {
+    let text = sqlx::query_scalar!(
+        r#"select policy::text as "policy!" from line where id = $1"#,
+        line as LineId
+    )
+    .fetch_one(db)
+    .await
+    .context("read the policy of a line")?;
+    read(&text).with_context(|| {
+        format!("read what was set for line {line}; set it anew: clawkaka line set {line} --reset")
+    })
+}
+
+fn read(text: &str) -> anyhow::Result<Own> {
+    Ok(serde_json::from_str(text)?)
+}
+
+pub async fn set(db: impl PgExecutor<'_>, line: LineId, own: &Own) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update line set policy = $2::text::jsonb where id = $1",
+        line as LineId,
+        serde_json::to_string(own).context("write the policy of a line")?,
+    )
+    .execute(db)
+    .await
+    .context("set the policy of a line")?;
+    Ok(())
+}
+
+/// A word that can stand anywhere.
+pub fn role(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = text.chars().all(plain) && (1..=MAX_ROLE_CHARS).contains(&text.len());
+    match fits && text != NO_ROLE {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "use up to {MAX_ROLE_CHARS} of a-z, 0-9 and -, and not {NO_ROLE}"
+        )),
+    }
+}
+
+pub fn operator(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = (1..=MAX_OPERATOR_CHARS).contains(&text.chars().count());
+    match fits && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "write a name on one line, of at most {MAX_OPERATOR_CHARS} characters"
+        )),
+    }
+}
+
+pub fn policy_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https");
+    let url = url.filter(|url| url.as_str().len() <= MAX_URL_CHARS);
+    url.ok_or_else(|| format!("must be an https:// address of at most {MAX_URL_CHARS} characters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_for_a_line_wins_and_the_rest_is_the_environments() {
+        let environment = Policy {
+            signup: Signup::Open,
+            notice: Notice::On,
+            operator: Some("Everybody Ltd".to_owned()),
+            policy_url: None,
+            default_role: None,
+        };
+        assert_eq!(environment.with(read("{}").unwrap()), environment);
+        let own = r#"{"signup":"invite","default_role":"guest"}"#;
+        let policy = environment.with(read(own).unwrap());
+        assert_eq!(policy.signup, Signup::Invite);
+        assert_eq!(policy.default_role.as_deref(), Some("guest"));
+        assert_eq!(policy.operator, environment.operator);
+        assert_eq!(serde_json::to_string(&read(own).unwrap()).unwrap(), own);
+    }
+
+    #[test]
+    fn what_we_do_not_know_is_no_policy() {
+        for text in [
+            r#"{"sign_up":"open"}"#,
+            r#"{"signup":"ajar"}"#,
+            r#"{"notice_policy_url":"no address"}"#,
+            "7",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_policy_are_plain() {
+        assert!(role("family-2").is_ok() && operator(" Müller & Söhne ").is_ok());
+        for text in ["", "none", "Family", "a b", "a\n", &"a".repeat(33)] {
+            assert!(role(text).is_err(), "{text:?}");
+        }
+        for text in ["", " ", "two\nlines", &"x".repeat(101)] {
+            assert!(operator(text).is_err(), "{text:?}");
+        }
+        assert!(policy_url("https://example.org/privacy").is_ok());
+        for text in ["http://example.org", "javascript:alert(1)", "example.org"] {
+            assert!(policy_url(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `clawkaka line set`: who may write to one number, what they are told first, and which role they get. What
+//! is not set here is as the environment says.
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::json;
+use url::Url;
+
+use super::{db, facts, find, show};
+use crate::{
+    line::{
+        policy::{self, Notice, Own, Signup},
+        stored,
+    },
+    operator::{
+        actor::Actor,
+        answer::{Answer, Refusal},
+        event::{self, Event},
+        settings::{Settings, WHERE_FROM},
+    },
+    tenant::role,
+};
+
+#[derive(Args)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "It counts from the next message of somebody new on; whoever is there already goes on. A changed default
+role is told to the agents of everybody on the line who has no other, with their next message.
+
+Examples:
+  clawkaka line set 106540352242922 --signup invite --notice-operator 'Example Ltd'
+  clawkaka line set 106540352242922 --reset        all of it as the environment says"))]
+pub struct Options {
+    /// Its id, or the provider's phone number id.
+    #[arg(value_name = "LINE")]
+    line: String,
+    /// Who may write: everybody, only who has a code (`clawkaka invite create`), or nobody new.
+    #[arg(long, value_name = "WHO")]
+    signup: Option<Signup>,
+    /// Whether new people are told first that this is an AI, who runs it, and how to leave.
+    #[arg(long, value_name = "on | off")]
+    notice: Option<Notice>,
+    /// Who runs it.
+    #[arg(long, value_name = "NAME", value_parser = policy::operator)]
+    notice_operator: Option<String>,
+    /// Where it says what becomes of what people write.
+    #[arg(long, value_name = "URL", value_parser = policy::policy_url)]
+    notice_policy_url: Option<Url>,
+    /// The role of whoever was given no other.
+    #[arg(long, value_name = "ROLE", value_parser = policy::role)]
+    default_role: Option<String>,
+    /// Forgets first what was set for this line.
+    #[arg(long)]
+    reset: bool,
+    #[command(flatten)]
+    actor: Actor,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub async fn run(
+    options: Options,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let wanted = Own {
+        signup: options.signup,
+        notice: options.notice,
+        notice_operator: options.notice_operator,
+        notice_policy_url: options.notice_policy_url,
+        default_role: options.default_role,
+    };
+    if wanted == Own::default() && !options.reset {
+        return Err(nothing().into());
+    }
+    let facts = facts(options.settings, problems, false)?;
+    let db = db(&facts).await?;
+    let line = find(db, &options.line).await?;
+    let environment = &facts.config.policy;
+    let mut tx = db.begin().await.context("begin to set a line")?;
+    // One operator at a time, for what is not named stays.
+    stored::change(&mut tx).await?;
+    let before = match options.reset {
+        // Also one that nobody can read.
+        true => policy::own(&mut *tx, line.id).await.unwrap_or_default(),
+        false => policy::own(&mut *tx, line.id).await?,
+    };
+    let after = match options.reset {
+        true => wanted,
+        false => before.clone().and(wanted),
+    };
+    policy::set(&mut *tx, line.id, &after).await?;
+    let role_of = |own: &Own| environment.with(own.clone()).default_role;
+    let told_anew = match role_of(&before) == role_of(&after) {
+        true => 0,
+        false => role::default_is_new(&mut *tx, line.id).await?,
+    };
+    let changed = before != after;
+    if changed || options.reset {
+        let event = Event {
+            actor: &options.actor.name(),
+            tenant: None,
+            kind: "line_set",
+            detail: json!({ "line": line.id.0, "policy": after }),
+        };
+        event::record(&mut *tx, event, now).await?;
+    }
+    tx.commit().await.context("commit what a line is set to")?;
+    let mut text = show::of_policy(environment, &after);
+    if told_anew > 0 {
+        text.push_str(&format!(
+            "The agents of {told_anew} people are told of the role with their next message.\n"
+        ));
+    }
+    let json = json!({ "line": line.id.0, "phone_number_id": line.phone_number_id,
+                       "changed": changed, "policy": show::policy_json(environment, &after) });
+    Ok(Answer::new(text, json))
+}
+
+fn nothing() -> Refusal {
+    Refusal {
+        code: "nothing-to-set",
+        what: "Nothing was said that is to be set.".to_owned(),
+        todo: "`clawkaka line set --help` lists what can be; `clawkaka line show` says what is.",
+    }
+}

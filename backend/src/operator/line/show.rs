@@ -1,0 +1,100 @@
+//! `clawkaka line show`: one number, and what holds on it.
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{db, facts, find, list};
+use crate::{
+    line::policy::{self, Own, Policy},
+    operator::{
+        answer::{Answer, pairs},
+        settings::{Settings, WHERE_FROM},
+    },
+};
+
+#[derive(Args)]
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "Example:
+  clawkaka line show 106540352242922"))]
+pub struct Options {
+    /// Its id, or the provider's phone number id.
+    #[arg(value_name = "LINE")]
+    line: String,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub async fn run(
+    options: Options,
+    problems: Vec<String>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Answer> {
+    let facts = facts(options.settings, problems, false)?;
+    let db = db(&facts).await?;
+    let line = find(db, &options.line).await?;
+    let own = policy::own(db, line.id).await?;
+    let environment = &facts.config.policy;
+    let mut text = pairs(&[
+        ("number", Some(line.phone_number_id.clone())),
+        ("id", Some(line.id.to_string())),
+        ("provider", Some(line.provider.as_str().to_owned())),
+        ("from", Some(list::source(&line, &facts.config).to_owned())),
+        ("people", Some(line.people.to_string())),
+        ("state", Some(list::state(&line, now))),
+    ]);
+    text.push('\n');
+    text.push_str(&of_policy(environment, &own));
+    let mut json = list::json(&line, &facts.config, now);
+    json["policy"] = policy_json(environment, &own);
+    Ok(Answer::new(text, json))
+}
+
+/// What holds, and whose word it is.
+pub fn of_policy(environment: &Policy, own: &Own) -> String {
+    let all = environment.with(own.clone());
+    let from = |is_own: bool| match is_own {
+        true => "set for this line",
+        false => "environment",
+    };
+    let said = |value: Option<&str>, is_own: bool| {
+        Some(format!("{} ({})", value.unwrap_or("-"), from(is_own)))
+    };
+    let url = all.policy_url.as_ref().map(|url| url.as_str());
+    pairs(&[
+        (
+            "signup",
+            said(Some(all.signup.as_str()), own.signup.is_some()),
+        ),
+        (
+            "notice",
+            said(Some(all.notice.as_str()), own.notice.is_some()),
+        ),
+        (
+            "notice operator",
+            said(all.operator.as_deref(), own.notice_operator.is_some()),
+        ),
+        (
+            "notice policy URL",
+            said(url, own.notice_policy_url.is_some()),
+        ),
+        (
+            "default role",
+            said(all.default_role.as_deref(), own.default_role.is_some()),
+        ),
+    ])
+}
+
+pub fn policy_json(environment: &Policy, own: &Own) -> Value {
+    let all = environment.with(own.clone());
+    json!({
+        "signup": all.signup,
+        "notice": all.notice,
+        "notice_operator": all.operator,
+        "notice_policy_url": all.policy_url,
+        "default_role": all.default_role,
+        "set_for_this_line": own,
+    })
+}
