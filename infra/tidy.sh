@@ -20,6 +20,7 @@ line            line/
 tenant          tenant/
 tenant_address  tenant/address.rs
 allowed         tenant/allowed.rs
+blocked         tenant/blocked.rs
 invite          tenant/invite.rs
 sandbox         sandbox/row
 turn            turn/

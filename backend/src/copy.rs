@@ -19,6 +19,26 @@ pub fn notice(operator: Option<&str>, policy: Option<&Url>, is_answered: bool) -
     lines.join("\n")
 }
 
+/// The button with which a new person agrees, where they are asked; also as their own words.
+pub const AGREE: &str = "I agree";
+/// And the other.
+pub const DECLINE: &str = "No thanks";
+
+/// Before anything else, where new people are asked whether they agree.
+pub fn ask_consent(operator: Option<&str>, policy: Option<&Url>) -> String {
+    format!(
+        "{}\n\nMay I read what you write, and keep what I need to help you? Until you agree I read nothing.",
+        notice(operator, policy, false)
+    )
+}
+
+/// Somebody agreed, and has asked nothing yet.
+pub const AGREED: &str = "Thank you! Now just write to me.";
+
+/// Somebody does not agree.
+pub const DECLINED: &str =
+    "All right. I have deleted what you wrote. If you change your mind, write to me again.";
+
 /// Nobody new is let in.
 pub const CLOSED: &str = "Thank you for writing! This assistant takes no new people.";
 

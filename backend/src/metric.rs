@@ -187,7 +187,8 @@ const METRICS: &[Metric] = &[
     // Worker: how long does it take, and how does it end?
     counter("clawkaka_routed_total", By::Worker, "Updates routed, by outcome.")
         .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "noted", "taken_back",
-            "rekeyed", "unknown", "unknown_line"]),
+            "invited", "agreed", "declined", "opted_out", "stop", "fresh", "help", "opt_out", "opt_in", "delete_asked",
+            "delete_confirmed", "call", "rekeyed", "unknown", "unknown_line"]),
     histogram("clawkaka_turn_seconds", By::Worker, TURNS,
         "Time from a turn's start to its end, by trigger and outcome.").apart(),
     histogram("clawkaka_answer_seconds", By::Worker, TURNS,
@@ -256,6 +257,8 @@ const METRICS: &[Metric] = &[
         "Sends repeated because no receipt came: the one case of a double."),
     counter("clawkaka_send_over_limit_total", By::Worker,
         "Messages put off because a person had too many in an hour."),
+    counter("clawkaka_templates_total", By::Worker,
+        "Templates for people for whom something is held: WhatsApp charges for each."),
     counter("clawkaka_receipts_total", By::Worker, "Receipts of WhatsApp, repeats not counted.")
         .each("status", &["sent", "delivered", "read", "played", "failed"]),
     gauge("clawkaka_lines_blocked", By::Worker, Unit::Count, "Lines that send nothing now, by reason."),
@@ -274,7 +277,7 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
     gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
-        .each("what", &["inbox_bodies", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media", "line_secrets"]),
+        .each("what", &["inbox_bodies", "inbox_undecided", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media", "line_secrets"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
     // Worker: backups.

@@ -8,7 +8,7 @@ use e2e::{
     PATIENCE, Product, Whatsapp, alone, command,
     crowd::{mark, person},
     logs,
-    whatsapp::{Message, Signature, signature},
+    whatsapp::{Fault, FaultRule, Message, Signature, signature},
 };
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -198,7 +198,17 @@ async fn an_operator_says_something_to_a_person_once() -> anyhow::Result<()> {
     let events = "select count(*) from event where kind = 'send'";
     anyhow::ensure!(product.postgres.count(events).await? == 2, "not on record");
 
-    product.whatsapp.close_window(&anna);
+    // She wrote long ago, or it would be tried again. And the answer to the send says so: a status may come
+    // after the command has ended.
+    product
+        .postgres
+        .execute("update tenant set last_inbound_at = now() - interval '25 h'")
+        .await?;
+    let closed = Fault::Error {
+        code: 131047,
+        status: None,
+    };
+    product.whatsapp.program(FaultRule::from(closed).to(&anna));
     let held = [
         "send",
         "--to",

@@ -21,7 +21,7 @@ use crate::{
     id::{BackupId, SandboxId, TenantId},
     inbox, media, outbox, receipt, reminder,
     sandbox::row as sandbox,
-    tenant::{self, address, allowed},
+    tenant::{self, address, allowed, blocked},
     turn,
 };
 
@@ -67,6 +67,7 @@ pub async fn erase(
         freeze::erase(&mut *conn, tenant).await?;
         // While their addresses still say whose they are.
         allowed::erase(&mut *conn, tenant).await?;
+        blocked::erase(&mut *conn, tenant).await?;
         erased.addresses += address::erase(&mut *conn, tenant).await?;
         let sandbox = sandbox::of(&mut *conn, tenant).await?;
         if let Some(sandbox) = sandbox {

@@ -68,6 +68,12 @@ pub struct Raw {
     #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v24.0")]
     pub whatsapp_api_version: String,
 
+    /// The template of this number that tells somebody who has not written for a day that something waits for them, in
+    /// each language in which Meta approved it: `en_US=assistant_waiting,de=assistent_wartet`. Without one, words wait
+    /// until they write.
+    #[arg(long, env = "WHATSAPP_TEMPLATES", default_value = "")]
+    pub whatsapp_templates: String,
+
     /// A number that Kapso hands on: its id there. Beside Meta's or in place of it.
     #[arg(long, env = "KAPSO_PHONE_NUMBER_ID")]
     pub kapso_phone_number_id: Option<String>,
@@ -83,6 +89,9 @@ pub struct Raw {
     /// worker: the key of the project at Kapso.
     #[arg(long, env = "KAPSO_API_KEY", hide_env_values = true)]
     pub kapso_api_key: Option<String>,
+    /// As WHATSAPP_TEMPLATES, of this number.
+    #[arg(long, env = "KAPSO_TEMPLATES", default_value = "")]
+    pub kapso_templates: String,
     #[arg(
         long,
         env = "KAPSO_API_BASE_URL",
@@ -183,7 +192,7 @@ pub struct Raw {
     pub time_zone: String,
 
     /// Who may write: open (everybody), invite (new people need a code: `clawkaka invite create`), or closed (nobody
-    /// new). This and the four below are each line's own with `clawkaka line set`.
+    /// new). This and the five below are each line's own with `clawkaka line set`.
     #[arg(long, env = "SIGNUP", default_value = "open")]
     pub lines_signup: String,
     /// Whether new people are told first that this is an AI, who runs it, and how to leave: on, or off where they know.
@@ -195,6 +204,10 @@ pub struct Raw {
     /// Where it says what becomes of what people write: an https:// address, told to new people.
     #[arg(long, env = "NOTICE_POLICY_URL")]
     pub lines_notice_policy_url: Option<String>,
+    /// Whether new people have to agree first: none, or button (until they tap it nothing is made and nothing they wrote
+    /// is read).
+    #[arg(long, env = "CONSENT", default_value = "none")]
+    pub lines_consent: String,
     /// What agents are told of the rights of people who were given no other role: a word, such as guest.
     #[arg(long, env = "DEFAULT_ROLE")]
     pub lines_default_role: Option<String>,

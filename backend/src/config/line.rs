@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Check, Config, Raw, Roles};
 use crate::{
-    line::Delivery,
+    line::{Delivery, template::Templates},
     whatsapp::provider::{Api, Provider},
 };
 
@@ -33,6 +33,7 @@ pub struct WhatsApp {
     /// Empty where the token itself tells it.
     pub business_account_id: String,
     pub api: Api,
+    pub templates: Templates,
 }
 
 /// The line of Kapso's that the environment names, or nothing but empty words.
@@ -45,6 +46,7 @@ pub struct Kapso {
     pub api: Api,
     pub delivery: Delivery,
     pub poll_every: Duration,
+    pub templates: Templates,
 }
 
 /// One of both, as everybody sees it who does not care whose it is.
@@ -58,6 +60,7 @@ pub struct Named<'a> {
     pub delivery: Delivery,
     /// Of Kapso's.
     pub poll_every: Option<Duration>,
+    pub templates: &'a Templates,
 }
 
 impl Config {
@@ -72,6 +75,7 @@ impl Config {
             verification_token: Some(&meta.verification_token),
             delivery: Delivery::Webhook,
             poll_every: None,
+            templates: &meta.templates,
         };
         let kapso = Named {
             api: &kapso.api,
@@ -81,6 +85,7 @@ impl Config {
             verification_token: None,
             delivery: kapso.delivery,
             poll_every: Some(kapso.poll_every),
+            templates: &kapso.templates,
         };
         let both = [meta, kapso].into_iter();
         both.filter(|line| !line.number.is_empty())
@@ -146,6 +151,7 @@ impl WhatsApp {
                 base_url: check.url("WHATSAPP_API_BASE_URL", &raw.whatsapp_api_base_url),
                 version: raw.whatsapp_api_version.clone(),
             },
+            templates: check.templates("WHATSAPP_TEMPLATES", &raw.whatsapp_templates),
         }
     }
 }
@@ -173,6 +179,7 @@ impl Kapso {
             },
             delivery,
             poll_every: poll_every(check, delivery, raw.kapso_poll_every.take()),
+            templates: check.templates("KAPSO_TEMPLATES", &raw.kapso_templates),
         }
     }
 }

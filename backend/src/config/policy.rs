@@ -4,7 +4,10 @@
 use clap::ValueEnum;
 
 use super::{Raw, check::Check};
-use crate::line::policy::{self, Notice, Policy, Signup};
+use crate::line::{
+    policy::{self, Consent, Notice, Policy, Signup},
+    template::Templates,
+};
 
 impl Policy {
     pub(super) fn check(check: &mut Check<'_>, raw: &Raw) -> Self {
@@ -23,8 +26,17 @@ impl Policy {
                 &raw.lines_notice_policy_url,
                 policy::policy_url,
             ),
+            consent: one_of(check, "CONSENT", &raw.lines_consent).unwrap_or(Consent::None),
             default_role: given(check, "DEFAULT_ROLE", &raw.lines_default_role, policy::role),
         }
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn templates(&mut self, name: &str, value: &str) -> Templates {
+        let read = value.parse();
+        read.map_err(|what: String| self.note(name, what))
+            .unwrap_or_default()
     }
 }
 

@@ -76,6 +76,8 @@ fn every_bad_setting_is_named_in_one_message() {
             "--port=0",
             "--log-format=xml",
             "--lines-signup=ajar",
+            "--lines-consent=perhaps",
+            "--whatsapp-templates=Hello World",
             "--lines-notice-policy-url=http://example.org",
             "--lines-default-role=Best Friends",
         ],
@@ -97,6 +99,8 @@ fn every_bad_setting_is_named_in_one_message() {
         "PORT",
         "LOG_FORMAT",
         "SIGNUP",
+        "CONSENT",
+        "WHATSAPP_TEMPLATES",
         "NOTICE_POLICY_URL",
         "DEFAULT_ROLE",
     ] {

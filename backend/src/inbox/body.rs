@@ -38,3 +38,11 @@ pub async fn write(
     .context("write an update anew")?;
     Ok(())
 }
+
+pub async fn clear(db: impl PgExecutor<'_>, id: InboxId) -> anyhow::Result<()> {
+    sqlx::query!("update inbox set body = null where id = $1", id as InboxId)
+        .execute(db)
+        .await
+        .context("throw an update away")?;
+    Ok(())
+}

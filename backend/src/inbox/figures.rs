@@ -4,7 +4,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-/// What waits here, and since when the oldest of it.
+/// What waits for us here, and since when the oldest of it: not what waits for its person to agree.
 pub struct Queues {
     pub unrouted: i64,
     pub unrouted_since: Option<DateTime<Utc>>,
@@ -20,8 +20,9 @@ pub async fn queues(db: impl PgExecutor<'_>) -> anyhow::Result<Queues> {
                   waiting.n as "waiting!", waiting.since as "waiting_since"
            from (select count(*) as n, min(received_at) as since from inbox
                  where done_at is null and tenant_id is null) as unrouted,
-                (select count(*) as n, min(received_at) as since from inbox
-                 where done_at is null and tenant_id is not null and turn_id is null) as waiting"#,
+                (select count(*) as n, min(received_at) as since
+                 from inbox join tenant on tenant.id = tenant_id
+                 where done_at is null and turn_id is null and status <> 'undecided') as waiting"#,
     )
     .fetch_one(db)
     .await

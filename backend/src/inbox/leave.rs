@@ -27,6 +27,48 @@ pub async fn end_waiting(
     Ok(ended.rows_affected())
 }
 
+/// Finishes and empties what waits of somebody who does not agree to be answered.
+pub async fn withdraw(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let withdrawn = sqlx::query!(
+        "update inbox set body = null, done_at = $2, outcome = 'declined'
+         where tenant_id = $1 and turn_id is null and done_at is null",
+        tenant as TenantId,
+        now,
+    )
+    .execute(db)
+    .await
+    .context("withdraw what waits of a person")?;
+    Ok(withdrawn.rows_affected())
+}
+
+/// Finishes and empties some of what came before then from people who have not agreed since.
+pub async fn end_undecided(
+    db: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> anyhow::Result<u64> {
+    let ended = sqlx::query!(
+        "update inbox set body = null, done_at = $2, outcome = 'undecided'
+         where id = any(array(
+             select i.id from inbox i join tenant t on t.id = i.tenant_id
+             where i.done_at is null and i.turn_id is null and i.received_at < $1
+               and t.status = 'undecided'
+             limit $3 for update of i skip locked))",
+        before,
+        now,
+        limit,
+    )
+    .execute(db)
+    .await
+    .context("end what waits for people to agree")?;
+    Ok(ended.rows_affected())
+}
+
 /// Empties what a person wrote and gives up what waits of it. The rows stay as long as WhatsApp may
 /// repeat them, or a repeat would be answered to somebody new; the sweep removes them.
 pub async fn erase(

@@ -200,7 +200,7 @@ pub async fn take_back(
 }
 
 /// People with something waiting, longest first, but for those who are `busy` already, frozen,
-/// suspended, opted out, or on a line that was removed.
+/// suspended, opted out, have not agreed yet, or are on a line that was removed.
 pub async fn waiting_tenants(
     db: impl PgExecutor<'_>,
     busy: &[TenantId],
@@ -220,7 +220,7 @@ pub async fn waiting_tenants(
            and not exists (
                select from tenant t join line l on l.id = t.line_id
                where t.id = first.tenant_id
-                 and (t.status in ('suspended', 'opted_out') or l.removed_at is not null))
+                 and (t.status in ('suspended', 'opted_out', 'undecided') or l.removed_at is not null))
          order by id
          limit $3"#,
         now,

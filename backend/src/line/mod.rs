@@ -13,6 +13,7 @@ mod admit;
 mod held;
 pub mod policy;
 pub mod stored;
+pub mod template;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use admit::admit_signup;
 pub use delivery::Delivery;
 pub use held::{Changes, Lines};
 use stored::Stored;
+use template::Templates;
 
 use crate::{
     id::LineId,
@@ -47,6 +49,8 @@ pub struct Line {
     pub delivery: Delivery,
     /// How often Kapso is asked, where the environment says so.
     pub poll_every: Option<Duration>,
+    /// Those that the environment names for it.
+    pub templates: Templates,
 }
 
 impl Line {
@@ -60,6 +64,7 @@ impl Line {
             access_token: String::from_utf8(opener.open(token)?)?.into(),
             delivery: line.delivery,
             poll_every: None,
+            templates: Templates::default(),
         })
     }
 

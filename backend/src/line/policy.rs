@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
 use url::Url;
 
-use crate::id::LineId;
+use super::{Line, template::Templates};
+use crate::{id::LineId, whatsapp::provider::Provider};
 
 /// What takes a role away again, and so is none.
 pub const NO_ROLE: &str = "none";
@@ -41,6 +42,16 @@ pub enum Notice {
     Off,
 }
 
+/// Whether new people are asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// Who writes wants an answer.
+    None,
+    /// They tap a button; until then nothing is made and nothing read.
+    Button,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub signup: Signup,
@@ -49,6 +60,7 @@ pub struct Policy {
     pub operator: Option<String>,
     /// Where it says what becomes of what people write.
     pub policy_url: Option<Url>,
+    pub consent: Consent,
     /// Of everybody who was given no other.
     pub default_role: Option<String>,
 }
@@ -66,7 +78,12 @@ pub struct Own {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice_policy_url: Option<Url>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_role: Option<String>,
+    /// The environment has these for each of its own lines, not for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<Templates>,
 }
 
 impl Policy {
@@ -77,6 +94,7 @@ impl Policy {
             notice: own.notice.unwrap_or(all.notice),
             operator: own.notice_operator.or(all.operator),
             policy_url: own.notice_policy_url.or(all.policy_url),
+            consent: own.consent.unwrap_or(all.consent),
             default_role: own.default_role.or(all.default_role),
         }
     }
@@ -90,7 +108,9 @@ impl Own {
             notice: more.notice.or(self.notice),
             notice_operator: more.notice_operator.or(self.notice_operator),
             notice_policy_url: more.notice_policy_url.or(self.notice_policy_url),
+            consent: more.consent.or(self.consent),
             default_role: more.default_role.or(self.default_role),
+            templates: more.templates.or(self.templates),
         }
     }
 }
@@ -100,6 +120,15 @@ impl Notice {
         match self {
             Self::On => "on",
             Self::Off => "off",
+        }
+    }
+}
+
+impl Consent {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Button => "button",
         }
     }
 }
@@ -134,6 +163,29 @@ pub async fn own(db: impl PgExecutor<'_>, line: LineId) -> anyhow::Result<Own> {
     read(&text).with_context(|| {
         format!("read what was set for line {line}; set it anew: clawkaka line set {line} --reset")
     })
+}
+
+/// As `own`, of a line by its number; nothing where there is none yet.
+pub async fn own_at(
+    db: impl PgExecutor<'_>,
+    provider: Provider,
+    phone_number_id: &str,
+) -> anyhow::Result<Own> {
+    let text = sqlx::query_scalar!(
+        r#"select policy::text as "policy!" from line where provider = $1 and phone_number_id = $2"#,
+        provider.as_str(),
+        phone_number_id,
+    )
+    .fetch_optional(db)
+    .await
+    .context("read the policy of a number")?;
+    text.map_or_else(|| Ok(Own::default()), |text| read(&text))
+}
+
+/// What goes out on a line when free text may not: what was set for it, else what the environment says.
+pub async fn templates(db: impl PgExecutor<'_>, line: &Line) -> anyhow::Result<Templates> {
+    let own = own(db, line.id).await?.templates;
+    Ok(own.unwrap_or_else(|| line.templates.clone()))
 }
 
 fn read(text: &str) -> anyhow::Result<Own> {
@@ -192,6 +244,7 @@ mod tests {
             notice: Notice::On,
             operator: Some("Everybody Ltd".to_owned()),
             policy_url: None,
+            consent: Consent::None,
             default_role: None,
         };
         assert_eq!(environment.with(read("{}").unwrap()), environment);

@@ -158,7 +158,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<Listed>> {
                   case when l.blocked_until is not null
                        then least(l.blocked_until, timestamptz '9999-01-01Z') end as blocked_until,
                   (select count(*) from tenant t where t.line_id = l.id
-                   and t.status not in ('erased', 'refused')) as "people!"
+                   and t.status not in ('erased', 'refused', 'undecided')) as "people!"
            from line l order by l.removed_at nulls first, l.id"#
     )
     .fetch_all(db)

@@ -1,6 +1,6 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
 //! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
-//! (`sandbox`), the numbers (`line`), who may come (`invite`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
+//! (`sandbox`), the numbers (`line`), who may come (`invite`) and who may not (`block`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
@@ -11,6 +11,7 @@
 mod actor;
 pub mod answer;
 mod backup;
+mod block;
 mod confirm;
 mod doctor;
 pub mod event;
@@ -54,6 +55,9 @@ pub enum Command {
     /// The numbers that people write to: add, list, show, set, remove, test.
     #[command(subcommand)]
     Line(line::Command),
+    /// People from whom nothing is taken: add, remove, list, sync.
+    #[command(subcommand)]
+    Block(block::Command),
     /// Codes that let new people in: create, list, revoke.
     #[command(subcommand)]
     Invite(invite::Command),
@@ -87,6 +91,7 @@ impl Command {
             Self::Tenant(command) => command.wants_json(),
             Self::Sandbox(command) => command.wants_json(),
             Self::Line(command) => command.wants_json(),
+            Self::Block(command) => command.wants_json(),
             Self::Invite(command) => command.wants_json(),
             Self::Send(options) => options.json,
             Self::Nuke(options) => options.json,
@@ -110,6 +115,7 @@ pub async fn answer(
         Command::Tenant(command) => tenant::run(command, problems, now).await,
         Command::Sandbox(command) => sandbox::run(command, problems, now).await,
         Command::Line(command) => line::run(command, problems, now).await,
+        Command::Block(command) => block::run(command, problems, now).await,
         Command::Invite(command) => invite::run(command, problems, now).await,
         Command::Send(options) => send::run(options, problems, now).await,
         Command::Nuke(options) => nuke::run(options, problems).await,

@@ -19,8 +19,9 @@ pub struct Next {
 }
 
 /// Locks the oldest row that may go out, for a worker whose lease lives. Rows that another
-/// transaction has locked are passed over, so two workers never get the same one. Nothing goes out
-/// to the frozen or the suspended, and to those who opted out a farewell only.
+/// transaction has locked are passed over, so two workers never get the same one. A template passes what is
+/// held, and what waits behind that: it is there to have it released, and nothing else. Nothing goes out to
+/// the frozen or the suspended, and to those who opted out a farewell only.
 pub async fn next(
     db: impl PgExecutor<'_>,
     worker: WorkerId,
@@ -37,7 +38,11 @@ pub async fn next(
              and exists (select from worker w where w.id = $3 and w.lease_until > now())
              and not exists (
                  select from outbox e where e.tenant_id = o.tenant_id and e.seq < o.seq
-                 and e.state in ('queued', 'sending', 'unknown', 'held'))
+                 and e.state in ('queued', 'sending', 'unknown', 'held')
+                 and (o.type <> 'template' or e.state in ('sending', 'unknown')
+                      or (e.state = 'queued' and not exists (
+                          select from outbox h where h.tenant_id = o.tenant_id and h.seq < e.seq
+                          and h.state = 'held'))))
              and not exists (
                  select from outbox e where e.tenant_id = o.tenant_id and e.seq < o.seq
                  and e.sent_at > $1 - interval '1 h'

@@ -25,8 +25,9 @@ pub async fn open(db: impl PgExecutor<'_>) -> anyhow::Result<Vec<Open>> {
     .context("measure the outbox")
 }
 
-/// Seconds from a person's first message of a turn to its first answer's acceptance, for the answers
-/// that were accepted after `from` and not after `to`, at most `limit`.
+/// Seconds from a person's first message of a turn, or from when they agreed to be answered, to its first
+/// answer's acceptance, for the answers that were accepted after `from` and not after `to`, at most
+/// `limit`.
 pub async fn answer_times(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
@@ -36,7 +37,8 @@ pub async fn answer_times(
     sqlx::query_scalar!(
         r#"select extract(epoch from o.done_at - asked.at)::float8 as "seconds!"
            from outbox o, lateral (
-               select min(i.received_at) as at from inbox i
+               select greatest(min(i.received_at), min(t.consent_at)) as at
+               from inbox i join tenant t on t.id = i.tenant_id
                where i.turn_id = o.turn_id and i.kind = 'message') as asked
            where o.done_at is not null and o.done_at > $1 and o.done_at <= $2
              and o.state = 'accepted' and o.class = 'reply' and asked.at is not null

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod forget;
 pub mod leave;
 pub mod look;
+pub mod nudge;
 pub mod overdue;
 pub mod result;
 pub mod verdict;
@@ -257,7 +258,8 @@ pub async fn known(
     .context("look which messages are queued already")
 }
 
-/// The person wrote, so the window is open: what was held goes out, and what is queued stays fresh.
+/// The person wrote, so the window is open: what was held goes out, and what is queued stays fresh. A template
+/// that only says that something is held, and has not gone out yet, is not needed any more (`nudge`).
 /// Call it after `tenant.last_inbound_at` is set, in the same transaction.
 pub async fn release_held(
     db: impl PgExecutor<'_>,
@@ -265,7 +267,10 @@ pub async fn release_held(
     now: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
     let released = sqlx::query!(
-        "update outbox set state = 'queued', expires_at = $3,
+        "update outbox set state = case when starts_with(key, 'nudge/') then 'failed' else 'queued' end,
+                           error = case when starts_with(key, 'nudge/') then 'not_needed' else error end,
+                           done_at = case when starts_with(key, 'nudge/') then $2::timestamptz end,
+                           expires_at = $3,
                            run_after = case state when 'held' then $2 else run_after end
          where tenant_id = $1 and state in ('held', 'queued')",
         tenant as TenantId,

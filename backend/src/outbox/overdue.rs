@@ -125,16 +125,17 @@ pub async fn oldest_unclear(
 }
 
 /// What was not sent in time is held until the person writes; what was held or unknown all the
-/// while has failed. Not while the person is frozen: that is no fault of the message.
+/// while has failed, and so has a template, which is not for somebody who writes. Not while the person is
+/// frozen: that is no fault of the message.
 pub async fn expire(
     db: impl PgExecutor<'_>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Vec<(Post, State)>> {
     let expired = sqlx::query!(
         r#"update outbox set error = 'expired',
-               state = case state when 'queued' then 'held' else 'failed' end,
-               expires_at = case state when 'queued' then $2 else expires_at end,
-               done_at = case state when 'queued' then null else $1 end
+               state = case when state = 'queued' and type <> 'template' then 'held' else 'failed' end,
+               expires_at = case when state = 'queued' and type <> 'template' then $2 else expires_at end,
+               done_at = case when state = 'queued' and type <> 'template' then null else $1 end
            where id in (
                select o.id from outbox o
                where o.state in ('queued', 'held', 'unknown') and o.expires_at <= $1

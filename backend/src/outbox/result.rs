@@ -69,7 +69,9 @@ async fn put(
         Verdict::Fail => (State::Failed, None, None, Some(now)),
     };
     let stored = sqlx::query!(
-        "update outbox set state = $5, error = $6, wamid = null, rank = 0, done_at = $7,
+        "update outbox set error = $6, wamid = null, rank = 0,
+             state = case when $5 = 'held' and type = 'template' then 'failed' else $5 end,
+             done_at = case when $5 = 'held' and type = 'template' then $10::timestamptz else $7 end,
              run_after = coalesce($8, run_after), expires_at = coalesce($9, expires_at)
          where id = $1 and tenant_id = $2 and attempt = $3
            and ($4::uuid is null or (worker_id = $4 and state = 'sending'))",
@@ -82,6 +84,7 @@ async fn put(
         done_at,
         run_after,
         expires_at,
+        now,
     )
     .execute(db)
     .await

@@ -26,9 +26,15 @@ const GROUP: &str = "group";
 
 /// An address as it lies in a table: it can be looked up, and opened by the worker.
 pub struct Entry {
-    pub kind: &'static str,
+    pub kind: String,
     pub value: Vec<u8>,
     pub address: Vec<u8>,
+}
+
+/// What a sender is looked up by: for each address its kind and its hash.
+pub struct Keys {
+    pub kinds: Vec<String>,
+    pub values: Vec<Vec<u8>>,
 }
 
 /// Hashes addresses for look-up and seals them for sending.
@@ -50,11 +56,19 @@ impl AddressBook {
         seal::keyed_hash(&self.key, address.as_bytes()).to_vec()
     }
 
+    pub fn keys(&self, sender: &Sender) -> Keys {
+        let all = addresses(sender).into_iter();
+        let (kinds, values) = all
+            .map(|(kind, address)| (kind.to_owned(), self.hash(address)))
+            .unzip();
+        Keys { kinds, values }
+    }
+
     /// Each address of a sender as tables have it, for those who list addresses.
     pub fn entries(&self, sender: &Sender) -> Vec<Entry> {
         let all = addresses(sender).into_iter();
         let all = all.map(|(kind, address)| Entry {
-            kind,
+            kind: kind.to_owned(),
             value: self.hash(address),
             address: self.sealer.seal(address.as_bytes()),
         });
@@ -238,6 +252,33 @@ async fn has_user_id(db: &mut PgConnection, tenant: TenantId) -> anyhow::Result<
     .fetch_one(db)
     .await?;
     Ok(has)
+}
+
+/// Whose address this is today.
+pub async fn owner_of(
+    db: impl sqlx::PgExecutor<'_>,
+    line: LineId,
+    entry: &Entry,
+) -> anyhow::Result<Option<TenantId>> {
+    let owner = sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId" from tenant_address
+           where line_id = $1 and kind = $2 and value = $3 and retired_at is null"#,
+        line as LineId,
+        entry.kind,
+        entry.value,
+    );
+    Ok(owner.fetch_optional(db).await?)
+}
+
+/// The addresses under which a person writes today, but for a group's.
+pub async fn in_use(db: impl sqlx::PgExecutor<'_>, tenant: TenantId) -> anyhow::Result<Vec<Entry>> {
+    let entries = sqlx::query_as!(
+        Entry,
+        "select kind, value, address from tenant_address
+         where tenant_id = $1 and retired_at is null and kind <> 'group'",
+        tenant as TenantId,
+    );
+    Ok(entries.fetch_all(db).await?)
 }
 
 /// The keyed hashes of all addresses a person has or had.

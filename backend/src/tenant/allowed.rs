@@ -5,7 +5,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::address::Entry;
+use super::address::{Entry, Keys};
 use crate::{
     id::{LineId, TenantId},
     seal::KEY_ID,
@@ -20,18 +20,16 @@ pub struct Allowed {
 pub async fn find(
     db: impl PgExecutor<'_>,
     line: LineId,
-    entries: &[Entry],
+    keys: &Keys,
 ) -> anyhow::Result<Option<Allowed>> {
-    let kinds: Vec<_> = entries.iter().map(|one| one.kind.to_owned()).collect();
-    let values: Vec<_> = entries.iter().map(|one| one.value.clone()).collect();
     sqlx::query_as!(
         Allowed,
         "select role from allowed
          where line_id = $1 and (kind, value) in (select * from unnest($2::text[], $3::bytea[]))
          order by role nulls last limit 1",
         line as LineId,
-        &kinds,
-        &values,
+        &keys.kinds,
+        &keys.values,
     )
     .fetch_optional(db)
     .await

@@ -10,7 +10,7 @@ use crate::id::TenantId;
 pub async fn opt_out(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()> {
     sqlx::query!(
         "update tenant set status = 'opted_out', asked_until = null
-         where id = $1 and status = 'active'",
+         where id = $1 and status in ('active', 'undecided')",
         id as TenantId,
     )
     .execute(db)
@@ -19,10 +19,10 @@ pub async fn opt_out(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()
     Ok(())
 }
 
-/// They want to hear from us again. Not so somebody who is about to be erased.
+/// They want to hear from us again; who had not agreed yet has still to. Not so somebody who is about to be erased.
 pub async fn opt_in(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()> {
     sqlx::query!(
-        "update tenant set status = 'active'
+        "update tenant set status = case when consent in ('asked', 'declined') then 'undecided' else 'active' end
          where id = $1 and status = 'opted_out' and leaves_by is null",
         id as TenantId,
     )
@@ -53,7 +53,7 @@ pub async fn ask(
 pub async fn leave(db: impl PgExecutor<'_>, id: TenantId, by: DateTime<Utc>) -> anyhow::Result<()> {
     sqlx::query!(
         "update tenant set status = 'opted_out', asked_until = null, leaves_by = $2
-         where id = $1 and status = 'active'",
+         where id = $1 and status in ('active', 'undecided')",
         id as TenantId,
         by,
     )

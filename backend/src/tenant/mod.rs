@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod allowed;
+pub mod blocked;
+pub mod consent;
 pub mod invite;
 pub mod leave;
 pub mod role;
@@ -22,6 +24,8 @@ use crate::{
 pub enum Status {
     Active,
     Refused,
+    /// Asked whether they agree.
+    Undecided,
     Suspended,
     OptedOut,
     Erased,
@@ -36,6 +40,8 @@ pub struct Tenant {
     pub asked_until: Option<DateTime<Utc>>,
     /// They are about to be erased.
     pub leaves: bool,
+    /// They were asked whether they agree, and do not.
+    pub declined: bool,
 }
 
 /// What decides whether we may speak to a person unasked.
@@ -47,6 +53,7 @@ pub struct Standing {
     pub quiet_to: NaiveTime,
     pub last_inbound_at: Option<DateTime<Utc>>,
     pub has_agenda: bool,
+    pub line: LineId,
     /// The number they write to is not ours any more.
     pub line_removed: bool,
 }
@@ -55,7 +62,7 @@ pub async fn standing(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<S
     let standing = sqlx::query_as!(
         Standing,
         r#"select status as "status: Status", time_zone, quiet_from, quiet_to, last_inbound_at,
-                  has_agenda, removed_at is not null as "line_removed!"
+                  has_agenda, line_id as "line: LineId", removed_at is not null as "line_removed!"
          from tenant join line on line.id = line_id where tenant.id = $1"#,
         id as TenantId,
     )
@@ -115,6 +122,7 @@ pub async fn create(
         told_at: None,
         asked_until: None,
         leaves: false,
+        declined: false,
     })
 }
 
@@ -122,7 +130,8 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Optio
     let tenant = sqlx::query_as!(
         Tenant,
         r#"select id as "id: TenantId", status as "status: Status", told_at, asked_until,
-                  leaves_by is not null as "leaves!"
+                  leaves_by is not null as "leaves!",
+                  consent is not distinct from 'declined' as "declined!"
          from tenant where id = $1"#,
         id as TenantId,
     )
@@ -142,10 +151,10 @@ pub async fn line(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Optio
     Ok(line)
 }
 
-/// How many people there are in all, those we refused not counted.
+/// How many people there are in all, those not counted whom we refused or who have not agreed.
 pub async fn count(db: impl PgExecutor<'_>) -> anyhow::Result<i64> {
     let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from tenant where status not in ('refused', 'erased')"#
+        r#"select count(*) as "count!" from tenant where status not in ('refused', 'undecided', 'erased')"#
     )
     .fetch_one(db)
     .await?;
@@ -203,7 +212,7 @@ pub async fn told(db: impl PgExecutor<'_>, id: TenantId, now: DateTime<Utc>) -> 
 }
 
 /// Two rows turned out to be one person: `newer` is closed and points to `older`, and who has left under
-/// one has left.
+/// one has left, as who has agreed under one has agreed.
 pub async fn close_into(
     conn: &mut PgConnection,
     newer: TenantId,
@@ -212,8 +221,19 @@ pub async fn close_into(
     sqlx::query!(
         "update tenant older set status = 'opted_out', leaves_by = newer.leaves_by
          from tenant newer
-         where older.id = $2 and older.status = 'active'
+         where older.id = $2 and older.status in ('active', 'undecided')
            and newer.id = $1 and newer.status = 'opted_out'",
+        newer as TenantId,
+        older as TenantId,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "update tenant older set status = 'active', consent = newer.consent,
+                                 consent_at = newer.consent_at
+         from tenant newer
+         where older.id = $2 and older.status = 'undecided'
+           and newer.id = $1 and newer.status = 'active'",
         newer as TenantId,
         older as TenantId,
     )
@@ -232,7 +252,8 @@ pub async fn close_into(
 /// Refuses a person from now on, silently. False when their status is none that can be suspended.
 pub async fn suspend(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let suspended = sqlx::query!(
-        "update tenant set status = 'suspended' where id = $1 and status in ('active', 'refused')",
+        "update tenant set status = 'suspended'
+         where id = $1 and status in ('active', 'refused', 'undecided')",
         id as TenantId,
     )
     .execute(db)
@@ -243,7 +264,8 @@ pub async fn suspend(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bo
 /// Lets a suspended person in again. False when they are not suspended.
 pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let resumed = sqlx::query!(
-        "update tenant set status = 'active' where id = $1 and status = 'suspended'",
+        "update tenant set status = case when consent in ('asked', 'declined') then 'undecided' else 'active' end
+         where id = $1 and status = 'suspended'",
         id as TenantId,
     )
     .execute(db)
@@ -256,7 +278,7 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
 pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let erased = sqlx::query!(
         "update tenant set status = 'erased', name = null, role = null, role_is_new = false, last_inbound_at = null,
-             told_at = null, asked_until = null, leaves_by = null, has_agenda = false, time_zone = 'UTC', language = 'en'
+             told_at = null, asked_until = null, leaves_by = null, consent = null, consent_at = null, has_agenda = false, time_zone = 'UTC', language = 'en'
          where id = $1 and (status <> 'erased' or name is not null or last_inbound_at is not null)",
         id as TenantId,
     )

@@ -15,6 +15,7 @@ use crate::{
     line::{
         self, Line, Lines,
         stored::{self, Added},
+        template::Templates,
     },
     seal::Sealer,
     whatsapp::provider::{Api, Provider},
@@ -195,6 +196,7 @@ async fn the_worker_follows_what_is_added_changed_and_removed_without_a_restart(
         access_token: SecretString::from("of the environment"),
         delivery: line::Delivery::Webhook,
         poll_every: None,
+        templates: Templates::default(),
     }]);
     let shutdown = Shutdown::default();
     let (held, opener) = (lines.clone(), opener());

@@ -3,6 +3,8 @@
 mod admission;
 mod asked;
 mod batches;
+mod calls;
+mod consent;
 mod desk;
 mod figures;
 mod identity;

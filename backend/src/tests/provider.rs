@@ -20,6 +20,8 @@ pub struct Provider {
     pub url: String,
     /// Those that Kapso posts.
     pub webhooks: Arc<Mutex<Vec<Value>>>,
+    /// WhatsApp's own list of who is blocked, in the order in which they came on it.
+    pub blocked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Provider {
@@ -30,6 +32,7 @@ impl Provider {
         let provider = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             webhooks: Arc::default(),
+            blocked: Arc::default(),
         };
         let meta = || {
             Router::new()
@@ -37,13 +40,19 @@ impl Provider {
                 .route("/v24.0/{id}", get(number))
                 .route("/v24.0/{id}/phone_numbers", get(numbers))
                 .route("/v24.0/{id}/subscribed_apps", get(apps))
+                .route("/v24.0/{id}/message_templates", get(templates))
                 .route("/v24.0/{id}/subscriptions", get(subscriptions))
                 .route("/v24.0/{id}/messages", axum::routing::post(messages))
+                .route(
+                    "/v24.0/{id}/block_users",
+                    axum::routing::post(block).delete(unblock),
+                )
         };
         let list = "/platform/v1/whatsapp/phone_numbers/{id}/webhooks";
         let router = meta()
             .nest("/meta/whatsapp", meta())
             .route(list, get(webhooks).post(make))
+            .route("/platform/v1/whatsapp/phone_numbers/{id}", get(told))
             .route(&format!("{list}/{{webhook}}"), patch(change))
             .with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -106,6 +115,24 @@ async fn apps(headers: HeaderMap) -> Response {
     only_ours(&headers, json!({ "data": [app] }))
 }
 
+/// Of Kapso's own API.
+async fn told(headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let told = json!({ "phone_number_id": id, "business_account_id": "102" });
+    only_ours(&headers, json!({ "data": told }))
+}
+
+/// One that goes out, and one that is looked at by Meta still.
+async fn templates(headers: HeaderMap, Path(account): Path<String>) -> Response {
+    let body = json!([{ "type": "BODY", "text": "Your assistant has something for you" }]);
+    let of = |language: &str, status: &str| {
+        json!({ "name": "assistant_waiting", "language": language, "status": status,
+                "components": body })
+    };
+    let all = json!([of("en_US", "APPROVED"), of("de", "PENDING")]);
+    let ours = if account == "102" { all } else { json!([]) };
+    only_ours(&headers, json!({ "data": ours }))
+}
+
 async fn subscriptions(headers: HeaderMap) -> Response {
     let sent = headers
         .get("authorization")
@@ -160,4 +187,47 @@ async fn change(
         webhook[name] = value.clone();
     }
     Json(json!({ "data": webhook })).into_response()
+}
+
+/// Of somebody who has not written lately, as WhatsApp sees it.
+pub const LONG_SILENT: &str = "+16505559999";
+
+fn whom(asked: &Value) -> String {
+    let user = &asked["block_users"][0];
+    let named = user["user"].as_str().or_else(|| user["user_id"].as_str());
+    named.unwrap().to_owned()
+}
+
+async fn block(
+    State(provider): State<Provider>,
+    headers: HeaderMap,
+    Json(asked): Json<Value>,
+) -> Response {
+    if !is_ours(&headers) {
+        return refused();
+    }
+    let whom = whom(&asked);
+    if whom == LONG_SILENT {
+        let failed = json!({ "block_users": { "added_users": [], "failed_users": [{ "input": whom }] },
+                             "error": { "code": 139100, "message": "Failed to block some users" } });
+        return (StatusCode::BAD_REQUEST, Json(failed)).into_response();
+    }
+    let mut blocked = provider.blocked.lock().unwrap();
+    if !blocked.contains(&whom) {
+        blocked.push(whom.clone());
+    }
+    Json(json!({ "block_users": { "added_users": [{ "input": whom }] } })).into_response()
+}
+
+async fn unblock(
+    State(provider): State<Provider>,
+    headers: HeaderMap,
+    Json(asked): Json<Value>,
+) -> Response {
+    if !is_ours(&headers) {
+        return refused();
+    }
+    let whom = whom(&asked);
+    provider.blocked.lock().unwrap().retain(|one| *one != whom);
+    Json(json!({ "block_users": { "removed_users": [{ "input": whom }] } })).into_response()
 }

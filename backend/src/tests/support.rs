@@ -18,7 +18,8 @@ use crate::{
     id::LineId,
     line::{
         Delivery,
-        policy::{Notice, Policy, Signup},
+        policy::{Consent, Notice, Policy, Signup},
+        template::Templates,
     },
     seal::{MasterKey, Opener, Sealer},
     whatsapp::provider::{Api, Provider},
@@ -61,6 +62,7 @@ pub fn policy() -> Policy {
         notice: Notice::Off,
         operator: None,
         policy_url: None,
+        consent: Consent::None,
         default_role: None,
     }
 }
@@ -120,6 +122,7 @@ impl Site {
             base_url: "http://127.0.0.1:9".parse().unwrap(),
             version: "v24.0".to_owned(),
         });
+        let templates = Templates::default();
         let named = |api, webhook_secret, verification_token| Named {
             api,
             number: NUMBER,
@@ -128,6 +131,7 @@ impl Site {
             verification_token,
             delivery: Delivery::Webhook,
             poll_every: None,
+            templates: &templates,
         };
         let named = [
             named(&apis[0], &app_secret, Some(&word)),

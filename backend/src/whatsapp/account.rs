@@ -47,6 +47,17 @@ pub struct Token {
     pub business_accounts: Vec<String>,
 }
 
+/// What became of a template in one language.
+#[derive(Clone, Debug)]
+pub struct Approval {
+    pub name: String,
+    pub language: String,
+    /// `APPROVED`, or why it cannot be sent: `PENDING`, `REJECTED`, `PAUSED`, `DISABLED`.
+    pub status: String,
+    /// They would have to be filled in.
+    pub has_variables: bool,
+}
+
 /// Where an app gets WhatsApp's webhooks, and which.
 #[derive(Clone, Debug)]
 pub struct Subscription {
@@ -121,6 +132,43 @@ impl Account {
             .await?;
         let data = answer["data"].as_array().into_iter().flatten();
         Ok(data.filter_map(|number| text(&number["id"])).collect())
+    }
+
+    /// The business account that a number is in, as Kapso knows it (Kapso docs: Platform API, phone numbers).
+    pub async fn business_account(
+        &self,
+        number: &str,
+        key: &SecretString,
+    ) -> Result<Option<String>, Trouble> {
+        let unusable = || Trouble::Unreachable("its address takes no path".to_owned());
+        let url = self.api.platform_url(&["phone_numbers", number]);
+        let request = self.http.get(url.ok_or_else(unusable)?);
+        let answer = ask(self.api.provider, self.api.authorize(request, key)).await?;
+        Ok(text(&answer["data"]["business_account_id"]))
+    }
+
+    /// What Meta says of the templates with this name, one for each language (Meta docs: message templates).
+    pub async fn templates(
+        &self,
+        business_account: &str,
+        name: &str,
+        token: &SecretString,
+    ) -> Result<Vec<Approval>, Trouble> {
+        let fields = ("fields", "name,language,status,components");
+        let query = [fields, ("name", name), ("limit", "100")];
+        let path = [business_account, "message_templates"];
+        let answer = self.get(&path, &query, token).await?;
+        let data = answer["data"].as_array().into_iter().flatten();
+        // Meta finds longer names, too.
+        let same = data.filter(|one| one["name"] == name);
+        let read = same.map(|one| Approval {
+            name: name.to_owned(),
+            language: text(&one["language"]).unwrap_or_default(),
+            status: text(&one["status"]).unwrap_or_default(),
+            // A variable is written so in whatever part it stands.
+            has_variables: one["components"].to_string().contains("{{"),
+        });
+        Ok(read.collect())
     }
 
     /// The apps that get the webhooks of a business account.

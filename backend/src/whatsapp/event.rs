@@ -28,6 +28,7 @@ pub enum InboundEvent {
     Message(Message),
     Status(Status),
     Rekey(Rekey),
+    Call(Call),
     /// Not for us, or not understood: kept and counted, never answered.
     Unknown,
 }
@@ -88,6 +89,14 @@ pub struct ApiError {
 pub struct Rekey {
     pub old: Sender,
     pub new: Sender,
+}
+
+/// A person rings the number. Nobody of ours answers, but it opens WhatsApp's 24 hours as a message does (Meta
+/// docs: calling, user-initiated calls).
+#[derive(Debug, PartialEq)]
+pub struct Call {
+    pub from: Sender,
+    pub at: Option<DateTime<Utc>>,
 }
 
 impl Message {
@@ -153,6 +162,7 @@ fn read(kind: &str, body: &[u8]) -> Option<InboundEvent> {
     match kind {
         "message" if ours("messages") => message(&envelope).map(InboundEvent::Message),
         "status" if ours("messages") => status(&envelope).map(InboundEvent::Status),
+        "call" if ours("calls") => call(&envelope).map(InboundEvent::Call),
         "system" => {
             let item = envelope.object("message")?;
             let field_is_update = field.as_deref() == Some("user_id_update");
@@ -190,6 +200,28 @@ fn message(envelope: &Object<'_>) -> Option<Message> {
         at: item.integer("timestamp").and_then(moment),
         content: content::read(&item),
         around: content::around(&item),
+    })
+}
+
+/// `None` for what is not its beginning, or not from a person.
+fn call(envelope: &Object<'_>) -> Option<Call> {
+    let item = envelope.object("call")?;
+    let contact = envelope.first("contacts");
+    let told = |key| contact.as_ref().and_then(|contact| contact.text(key));
+    let begins = item.text("event").as_deref() == Some("connect");
+    let is_ours = item.text("direction").as_deref() == Some("BUSINESS_INITIATED");
+    let from = Sender {
+        user_id: item
+            .text("from_user_id")
+            .or_else(|| told("user_id"))
+            .and_then(address),
+        phone: item.text("from").or_else(|| told("wa_id")).and_then(digits),
+        group: None,
+    };
+    let known = from.user_id.is_some() || from.phone.is_some();
+    (begins && !is_ours && known).then(|| Call {
+        from,
+        at: item.integer("timestamp").and_then(moment),
     })
 }
 

@@ -53,7 +53,7 @@ fn change(cuts: &mut Cuts, raw: &RawValue) {
     let envelope = Envelope::read(change.as_ref(), value.as_ref());
     let unknown = |raw: &RawValue| Update::unknown(raw.get().as_bytes(), envelope.line());
     // `user_id_update` is a field of its own since 2026 and says what a `system` message says.
-    for name in ["messages", "statuses", "user_id_update"] {
+    for name in ["messages", "statuses", "user_id_update", "calls"] {
         for list in value.iter().flat_map(|value| value.all(name)) {
             match items(list) {
                 Some(items) => items
@@ -114,13 +114,14 @@ impl<'a> Envelope<'a> {
         let kind = match list {
             _ if item.is_none() => Kind::Unknown,
             "statuses" => Kind::Status,
+            "calls" => Kind::Call,
             "messages" if text("type").as_deref() != Some("system") => Kind::Message,
             _ => Kind::System,
         };
-        let name = if list == "statuses" {
-            "status"
-        } else {
-            "message"
+        let name = match list {
+            "statuses" => "status",
+            "calls" => "call",
+            _ => "message",
         };
         let body = self.wrap(name, raw, item.as_ref());
         Update::of(kind, item.as_ref(), self.line(), body)

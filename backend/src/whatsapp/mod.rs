@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod block;
 pub mod client;
 pub mod content;
 pub mod event;

@@ -56,6 +56,12 @@ pub enum Outgoing {
         title: String,
         url: String,
     },
+    /// Words that Meta has approved, by their name there, and without a place for any of ours: nothing that
+    /// an agent wrote goes into one.
+    Template {
+        name: String,
+        language: String,
+    },
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +89,7 @@ impl Outgoing {
             Self::Buttons { .. } => "buttons",
             Self::List { .. } => "list",
             Self::Link { .. } => "link",
+            Self::Template { .. } => "template",
         }
     }
 
@@ -171,6 +178,10 @@ impl Outgoing {
                 let action = json!({ "name": "cta_url", "parameters": parameters });
                 interactive("cta_url", body, action)
             }
+            Self::Template { name, language } => {
+                let template = json!({ "name": name, "language": { "code": language } });
+                ("template", template)
+            }
         }
     }
 
@@ -208,6 +219,7 @@ impl Outgoing {
                 format!("{body}\n[List] {}", titles.join(" | "))
             }
             Self::Link { body, title, url } => format!("{body}\n[Link] {title} {url}"),
+            Self::Template { name, .. } => format!("[Sent the template {name}]"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Kind {
     Status,
     /// About a person and not from one: a changed number or user id.
     System,
+    /// A person rings the number.
+    Call,
     Unknown,
 }
 
@@ -27,6 +29,7 @@ impl Kind {
             Self::Message => "message",
             Self::Status => "status",
             Self::System => "system",
+            Self::Call => "call",
             Self::Unknown => "unknown",
         }
     }
@@ -39,7 +42,7 @@ pub struct Update {
     /// Unique per line and kind, the same whenever the provider sends the same update again.
     pub provider_id: String,
     pub provider_at: Option<DateTime<Utc>>,
-    /// `{"field", "metadata", "contacts", "message" | "status"}` made of the bytes that came, each
+    /// `{"field", "metadata", "contacts", "message" | "status" | "call"}` made of the bytes that came, each
     /// member only if it came; of the contacts only the one this update is about. An `Unknown` is
     /// what could not be cut, as it came, and need not be JSON.
     pub body: Vec<u8>,
@@ -57,7 +60,7 @@ impl Update {
     }
 
     /// Its key is the provider's id where there is a usable one on a known line; a status has its
-    /// message's, and so names itself as well.
+    /// message's, and so names itself as well, as the events of one call do.
     pub(super) fn of(
         kind: Kind,
         item: Option<&Object<'_>>,
@@ -69,6 +72,9 @@ impl Update {
             Kind::Status => text("id")
                 .zip(text("status"))
                 .map(|(id, state)| format!("{id}:{state}")),
+            Kind::Call => text("id")
+                .zip(text("event"))
+                .map(|(id, event)| format!("{id}:{event}")),
             _ => text("id"),
         };
         let id = id.filter(|id| phone_number_id.is_some() && usable(id));

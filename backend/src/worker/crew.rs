@@ -78,6 +78,7 @@ pub async fn start(
         db: db.clone(),
         clock: clock.clone(),
         opener: opener.clone(),
+        sealer: sealer.clone(),
         client: client.clone(),
         lines: lines.clone(),
         worker: lease.id,
@@ -159,6 +160,7 @@ pub async fn start(
         db: db.clone(),
         clock: clock.clone(),
         lease: lease.clone(),
+        lines: lines.clone(),
         sandboxes: sandboxes.clone(),
         wakes: wakes.clone(),
         every,
@@ -258,6 +260,7 @@ async fn lines(
             access_token: line.access_token.clone(),
             delivery: line.delivery,
             poll_every: line.poll_every,
+            templates: line.templates.clone(),
         });
     }
     let lines = Lines::of(named);

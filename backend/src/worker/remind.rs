@@ -18,7 +18,8 @@ use crate::{
     id::TenantId,
     inbox,
     lease::Lease,
-    outbox,
+    line::{Lines, policy},
+    outbox::{self, nudge},
     reminder::{self, Due},
     sandbox::{self, Sandboxes},
     tenant::{self, Status, window},
@@ -28,6 +29,8 @@ use crate::{
 
 /// Looked at in one step.
 const BATCH: i64 = 64;
+/// Somebody who has not written for so long has left without a word; their agent is not woken for ever.
+const SILENT_FOR: TimeDelta = TimeDelta::days(30);
 /// The window of the limit on speaking unasked.
 const DAY: TimeDelta = TimeDelta::days(1);
 
@@ -36,6 +39,7 @@ pub struct Reminding {
     pub db: PgPool,
     pub clock: Clock,
     pub lease: Lease,
+    pub lines: Lines,
     pub sandboxes: Sandboxes,
     pub wakes: Wakes,
     /// Zero: no heartbeats at all.
@@ -49,11 +53,12 @@ pub struct Reminding {
 enum Reason {
     /// We were away when it was due; the next one comes soon.
     Missed,
-    /// Refused, suspended, opted out, erased, or without a number to hear from us on.
+    /// Refused, undecided, suspended, opted out, erased, or without a number to hear from us on.
     NotActive,
     /// An operator has stopped what goes out.
     Frozen,
-    /// WhatsApp would take nothing: the person has not written for a day.
+    /// WhatsApp would take nothing, or nothing but a template that has been of no use: the person has not
+    /// written for a day.
     WindowClosed,
     QuietHours,
     /// Its sandbox sleeps, and the agent has nothing to look after.
@@ -71,6 +76,8 @@ struct Facts {
     late: TimeDelta,
     standing: tenant::Standing,
     frozen: bool,
+    /// Their line has a template, and they have not ignored too many.
+    may_nudge: bool,
     sandbox_awake: bool,
     turn_waits: bool,
     times_unasked: i64,
@@ -132,11 +139,20 @@ impl Reminding {
         let soon = now + inbox::debounce::LONGEST;
         let turn_waits = turn::is_active(&mut *db, tenant).await?
             || inbox::what_waits(&mut *db, tenant, soon).await?.is_some();
+        let may_nudge = match self.lines.get(standing.line) {
+            // Only asked where it matters.
+            Some(line) if standing.has_agenda => {
+                !policy::templates(&mut *db, &line).await?.is_empty()
+                    && nudge::in_a_row(&mut *db, tenant).await? < nudge::MAX_IN_A_ROW
+            }
+            _ => false,
+        };
         drop(db);
         Ok(Facts {
             late: now - due.next_at,
             standing,
             frozen,
+            may_nudge,
             sandbox_awake: sandbox.is_some_and(|id| self.sandboxes.is_awake(id)),
             turn_waits,
             times_unasked,
@@ -171,7 +187,7 @@ fn leave_out(
         ),
         (facts.frozen, Reason::Frozen),
         (
-            !window::is_open(standing.last_inbound_at, now),
+            !window::is_open(standing.last_inbound_at, now) && !is_worth_a_template(facts, now),
             Reason::WindowClosed,
         ),
         (
@@ -188,6 +204,14 @@ fn leave_out(
     ];
     let found = reasons.into_iter().find(|(applies, _)| *applies);
     found.map(|(_, reason)| reason)
+}
+
+/// Whether somebody who has not written for a day can be told that something waits: then the agent may find
+/// something, which is held for them.
+fn is_worth_a_template(facts: &Facts, now: DateTime<Utc>) -> bool {
+    let standing = &facts.standing;
+    let wrote = standing.last_inbound_at;
+    facts.may_nudge && standing.has_agenda && wrote.is_some_and(|at| now < at + SILENT_FOR)
 }
 
 impl Reason {
@@ -209,6 +233,7 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::LineId;
 
     const EVERY: Duration = Duration::from_secs(1800);
 
@@ -228,8 +253,10 @@ mod tests {
                 last_inbound_at: Some(noon() - TimeDelta::hours(1)),
                 has_agenda: false,
                 line_removed: false,
+                line: LineId(uuid::Uuid::nil()),
             },
             frozen: false,
+            may_nudge: false,
             sandbox_awake: true,
             turn_waits: false,
             times_unasked: 3,
@@ -257,6 +284,7 @@ mod tests {
         );
         for status in [
             Status::Refused,
+            Status::Undecided,
             Status::Suspended,
             Status::OptedOut,
             Status::Erased,
@@ -276,6 +304,19 @@ mod tests {
             outcome(|facts| facts.standing.last_inbound_at = Some(yesterday)),
             Some(WindowClosed)
         );
+        let (yesterday, long_ago) = (Some(yesterday), Some(noon() - TimeDelta::days(30)));
+        for (has_agenda, wrote, expected) in [
+            (true, yesterday, None),
+            (false, yesterday, Some(WindowClosed)),
+            (true, long_ago, Some(WindowClosed)),
+        ] {
+            let with_a_template = outcome(|facts| {
+                facts.may_nudge = true;
+                facts.standing.has_agenda = has_agenda;
+                facts.standing.last_inbound_at = wrote;
+            });
+            assert_eq!(with_a_template, expected, "{has_agenda} {wrote:?}");
+        }
         assert_eq!(
             outcome(|facts| facts.standing.time_zone = "Asia/Tokyo".into()),
             None,

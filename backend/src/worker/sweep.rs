@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// days longer. Receipts and turns are as old: they explain those rows.
 const KEYS_KEPT: TimeDelta = TimeDelta::days(7 + 8);
 
+/// How long a message waits for its writer to agree to be answered: as long as others are kept.
+const UNDECIDED_FOR: TimeDelta = TimeDelta::days(7);
+
 pub struct Sweeping {
     pub db: PgPool,
     pub clock: Clock,
@@ -41,6 +44,7 @@ pub struct Sweeping {
 enum Duty {
     InboxBodies,
     InboxErased,
+    InboxUndecided,
     OutboxBodies,
     OutboxErased,
     Inbox,
@@ -52,9 +56,10 @@ enum Duty {
     LineSecrets,
 }
 
-const DUTIES: [Duty; 11] = [
+const DUTIES: [Duty; 12] = [
     Duty::InboxBodies,
     Duty::InboxErased,
+    Duty::InboxUndecided,
     Duty::OutboxBodies,
     Duty::OutboxErased,
     Duty::Inbox,
@@ -126,6 +131,10 @@ impl Sweeping {
             Duty::InboxErased => (
                 "inbox_bodies",
                 inbox::forget::clear_erased(db, limit).await?,
+            ),
+            Duty::InboxUndecided => (
+                "inbox_undecided",
+                inbox::leave::end_undecided(db, now - UNDECIDED_FOR, now, limit).await?,
             ),
             Duty::OutboxBodies => (
                 "outbox_bodies",

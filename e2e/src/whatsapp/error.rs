@@ -90,6 +90,7 @@ pub(crate) fn title(code: i64) -> &'static str {
         131050 => "User's preferred to stop receiving marketing messages",
         131056 => "(Business Account, Consumer Account) pair rate limit hit",
         131057 => "Account in maintenance mode",
+        139100 => "Failed to block/unblock some users",
         _ => "Unknown error",
     }
 }

@@ -246,7 +246,9 @@ fn take_message(
             }
         }
         let in_hand = state.is_in_hand(&person);
-        let receipts = state.program.receipts_for(&person, in_hand);
+        let receipts = state
+            .program
+            .receipts_for(&person, in_hand, shown.is_template);
         let reaches = if receipts.iter().any(fails) {
             Ticks::Failed
         } else {

@@ -7,6 +7,7 @@
 //! Start reading at `graph.rs` for calls and at `webhook.rs` for webhooks.
 
 mod account;
+mod block;
 mod error;
 mod fault;
 mod graph;
@@ -113,6 +114,10 @@ impl Whatsapp {
             .route(
                 "/{version}/{id}/media",
                 routing::post(upload::take).layer(DefaultBodyLimit::max(MAX_UPLOAD)),
+            )
+            .route(
+                "/{version}/{id}/block_users",
+                routing::post(block::users).delete(block::users),
             )
             .route("/{version}/debug_token", routing::get(account::debug_token))
             .route("/media/{id}", routing::get(media::bytes))

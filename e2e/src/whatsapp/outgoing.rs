@@ -23,6 +23,8 @@ pub(crate) struct Shown {
     pub media: Option<String>,
     /// The message that it reacts to.
     pub to: Option<String>,
+    /// Words that Meta has approved: taken also after a day of silence.
+    pub is_template: bool,
 }
 
 impl Shown {
@@ -55,6 +57,7 @@ pub(crate) fn read(kind: &str, message: &Object) -> Read<Shown> {
         "contacts" => contacts(message),
         "reaction" => reaction(object(message, "reaction")?),
         "interactive" => interactive(object(message, "interactive")?),
+        "template" => template(object(message, "template")?),
         _ => wrong(format!("Param type must not be {kind}.")),
     }
 }
@@ -144,6 +147,18 @@ fn reaction(reaction: &Object) -> Read<Shown> {
     Ok(Shown {
         to: Some(to),
         ..Shown::new("reaction", emoji)
+    })
+}
+
+fn template(template: &Object) -> Read<Shown> {
+    only_keys(template, "template", &["name", "language", "components"])?;
+    let language = object(template, "language")?;
+    only_keys(language, "language", &["code"])?;
+    words(language, "code", MAX_BODY)?;
+    let name = words(template, "name", MAX_BODY)?;
+    Ok(Shown {
+        is_template: true,
+        ..Shown::new("template", &name)
     })
 }
 

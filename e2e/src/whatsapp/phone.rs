@@ -72,6 +72,13 @@ impl Whatsapp {
         }
     }
 
+    /// A person rings the number; nobody answers.
+    pub async fn ring(&self, person: &Person) -> Option<u16> {
+        self.change(|state| state.open_window(person));
+        let body = webhook::call_body(&self.inner.settings, person);
+        self.post(&body).await
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.inner.state.subscribe()
     }

@@ -36,6 +36,8 @@ pub struct State {
     pub media: Vec<Kept>,
     /// Files that the product uploaded.
     pub uploads: Vec<Uploaded>,
+    /// Addresses that cannot write to the number any more.
+    pub blocked: Vec<String>,
     /// What Kapso was told to post, and where.
     pub webhooks: Vec<Value>,
     /// What Kapso lists.
@@ -186,11 +188,16 @@ impl State {
         self.calls[number].end = end;
     }
 
-    /// A person wrote. The same message again changes nothing.
-    pub(crate) fn hear(&mut self, person: Person, wamid: String, text: String) {
+    /// A person wrote or rang: they may be sent anything for a day.
+    pub(crate) fn open_window(&mut self, person: &Person) {
         self.program
             .closed_windows
-            .retain(|closed| !closed.is(&person));
+            .retain(|closed| !closed.is(person));
+    }
+
+    /// A person wrote. The same message again changes nothing.
+    pub(crate) fn hear(&mut self, person: Person, wamid: String, text: String) {
+        self.open_window(&person);
         self.remember(&person);
         if !self.bubbles.iter().any(|bubble| bubble.wamid == wamid) {
             self.bubbles.push(Bubble {

@@ -106,6 +106,22 @@ pub(crate) fn messages_body(settings: &Settings, messages: &[Message]) -> Vec<u8
     envelope(settings, value)
 }
 
+/// One body with the beginning of a call.
+pub(crate) fn call_body(settings: &Settings, person: &Person) -> Vec<u8> {
+    let mut call = json!({
+        "id": format!("wacid.{}", Uuid::new_v4().simple()),
+        "to": settings.display_phone_number,
+        "event": "connect",
+        "direction": "USER_INITIATED",
+        "timestamp": Utc::now().timestamp().to_string(),
+    });
+    if let Some(phone) = &person.phone {
+        call["from"] = json!(phone);
+    }
+    let value = json!({"calls": [call], "contacts": [contact(person)]});
+    envelope_of(settings, "calls", value)
+}
+
 /// One body with one status of a message that was sent to a person.
 pub(crate) fn status_body(
     settings: &Settings,
@@ -197,7 +213,12 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn envelope(settings: &Settings, mut value: Value) -> Vec<u8> {
+fn envelope(settings: &Settings, value: Value) -> Vec<u8> {
+    envelope_of(settings, "messages", value)
+}
+
+/// As an app gets it that has subscribed to the field.
+fn envelope_of(settings: &Settings, field: &str, mut value: Value) -> Vec<u8> {
     value["messaging_product"] = json!("whatsapp");
     value["metadata"] = json!({
         "display_phone_number": settings.display_phone_number,
@@ -207,7 +228,7 @@ fn envelope(settings: &Settings, mut value: Value) -> Vec<u8> {
         "object": "whatsapp_business_account",
         "entry": [{
             "id": settings.business_account_id,
-            "changes": [{"field": "messages", "value": value}],
+            "changes": [{"field": field, "value": value}],
         }],
     }))
 }

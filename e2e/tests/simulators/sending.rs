@@ -311,3 +311,54 @@ async fn one_person_is_not_sent_more_than_the_pair_rate_allows() {
     }
     assert_eq!(statuses, [200, 400, 200]);
 }
+
+#[tokio::test]
+async fn a_closed_window_takes_templates_only_until_the_person_writes_or_rings() {
+    let product = Product::start().await;
+    let simulators = start(&product).await;
+    let (whatsapp, ana) = (&simulators.whatsapp, Person::new("15550001", "Ana"));
+    let text = product::text_to("15550001", "Hello");
+    let mut template = product::text_to("15550001", "");
+    template["type"] = json!("template");
+    template["template"] = json!({"name": "assistant_waiting", "language": {"code": "en_US"}});
+    template.as_object_mut().unwrap().remove("text");
+
+    whatsapp.say(&ana, "Hi").await;
+    whatsapp.close_window(&ana);
+    for body in [&text, &template] {
+        let answer = product::call(&simulators, body).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let seen = |count| whatsapp.wait_for_reply(&ana, count, SOON);
+    assert_eq!(
+        seen(1).await.unwrap()[0].text,
+        "[template] assistant_waiting"
+    );
+    assert_eq!(whatsapp.ring(&ana).await, Some(200));
+    product::call(&simulators, &text).await.unwrap();
+    assert_eq!(seen(2).await.unwrap()[1].text, "Hello");
+}
+
+#[tokio::test]
+async fn only_who_wrote_within_a_day_can_be_blocked() {
+    let product = Product::start().await;
+    let simulators = start(&product).await;
+    let whatsapp = &simulators.whatsapp;
+    whatsapp.say(&Person::new("15550001", "Ana"), "Hi").await;
+    let number = &whatsapp.settings().phone_number_id;
+    let url = format!("{}/v24.0/{number}/block_users", whatsapp.url());
+    let ask = async |method: &str, whom: &str| {
+        let body = json!({"messaging_product": "whatsapp", "block_users": [{"user": whom}]});
+        let request = product::client().request(method.parse().unwrap(), &url);
+        let request = request.bearer_auth(&whatsapp.settings().access_token);
+        let answer = request.json(&body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<Value>().await.unwrap())
+    };
+    assert_eq!(ask("POST", "+15550001").await.0, 200);
+    let (status, answer) = ask("POST", "+15550002").await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!(139100)));
+    assert_eq!(whatsapp.read(|state| state.blocked.clone()), ["+15550001"]);
+    assert_eq!(ask("DELETE", "+15550001").await.0, 200);
+    assert!(whatsapp.read(|state| state.blocked.is_empty()));
+}

@@ -161,7 +161,7 @@ pub async fn subscription(facts: &Facts, number: &Number) -> Result<Found, Found
 }
 
 /// The one that owns our number: as the setting says, else among those the token was granted.
-async fn business_account(number: &Number, token: &Token) -> Option<String> {
+pub(super) async fn business_account(number: &Number, token: &Token) -> Option<String> {
     if !number.business_account_id.is_empty() {
         return Some(number.business_account_id.clone());
     }

@@ -18,6 +18,7 @@ mod model;
 pub mod number;
 mod open;
 mod tables;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod walls;
@@ -207,6 +208,7 @@ fn of<'a>(facts: &'a Facts, number: &'a Number) -> Vec<Check<'a>> {
         Provider::Kapso => of_kapso(facts, number),
     };
     if facts.config.roles.worker {
+        checks.push(check("templates", templates::templates(facts, number)));
         checks.push(check("line", open::line(facts, number)));
     }
     let about = checks.into_iter().map(|check| check.about(number));
@@ -257,8 +259,11 @@ pub async fn of_line(facts: &Facts, number: &Number, to_be_added: bool) -> Vec<F
     if number.provider() == Provider::Meta && facts.config.roles.worker {
         checks.insert(0, check("graph", graph::graph(facts)));
     }
-    // It is not stored yet, so that nobody asks for it; and may have been blocked for what it had before.
-    checks.retain(|check| !to_be_added || !["line", "kapso-polling"].contains(&check.code));
+    // It is not stored yet, so that nobody asks for it and it has no templates; and may have been blocked
+    // for what it had before.
+    checks.retain(|check| {
+        !to_be_added || !["line", "kapso-polling", "templates"].contains(&check.code)
+    });
     join_all(checks.into_iter().map(|check| check.look)).await
 }
 

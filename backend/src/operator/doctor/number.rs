@@ -15,6 +15,7 @@ use crate::{
     line::{
         Delivery, Line,
         stored::{self, Stored},
+        template::Templates,
     },
     seal::Opener,
     whatsapp::{
@@ -38,6 +39,8 @@ pub struct Number {
     pub business_account_id: String,
     pub delivery: Delivery,
     pub poll_every: Option<Duration>,
+    /// Those that the environment names for it.
+    pub templates: Templates,
     token: OnceCell<Result<Token, Trouble>>,
 }
 
@@ -48,6 +51,7 @@ impl Number {
         let mut number = Self::new(line.api, line.number, secrets, word)?;
         number.is_added = false;
         (number.delivery, number.poll_every) = (line.delivery, line.poll_every);
+        number.templates = line.templates.clone();
         if number.provider() == Provider::Meta {
             number.business_account_id = config.whatsapp.business_account_id.clone();
         }
@@ -73,6 +77,7 @@ impl Number {
             business_account_id: String::new(),
             delivery: Delivery::Webhook,
             poll_every: None,
+            templates: Templates::default(),
             token: OnceCell::new(),
         })
     }

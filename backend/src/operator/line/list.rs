@@ -43,7 +43,7 @@ pub async fn run(
         let signup = own.signup.unwrap_or(environment.signup);
         rows.push(cells(one, &facts.config, signup, now));
         let mut line = json(one, &facts.config, now);
-        line["policy"] = show::policy_json(environment, &own);
+        line["policy"] = show::policy_json(environment, &show::templates(&facts.config, one), &own);
         lines.push(line);
     }
     let heads = [

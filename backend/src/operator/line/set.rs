@@ -10,8 +10,9 @@ use url::Url;
 use super::{db, facts, find, show};
 use crate::{
     line::{
-        policy::{self, Notice, Own, Signup},
+        policy::{self, Consent, Notice, Own, Signup},
         stored,
+        template::Template,
     },
     operator::{
         actor::Actor,
@@ -28,6 +29,7 @@ role is told to the agents of everybody on the line who has no other, with their
 
 Examples:
   clawkaka line set 106540352242922 --signup invite --notice-operator 'Example Ltd'
+  clawkaka line set 106540352242922 --template en_US=assistant_waiting --template de=assistent_wartet
   clawkaka line set 106540352242922 --reset        all of it as the environment says"))]
 pub struct Options {
     /// Its id, or the provider's phone number id.
@@ -45,9 +47,15 @@ pub struct Options {
     /// Where it says what becomes of what people write.
     #[arg(long, value_name = "URL", value_parser = policy::policy_url)]
     notice_policy_url: Option<Url>,
+    /// Whether new people have to agree first, by a tap on a button.
+    #[arg(long, value_name = "none | button")]
+    consent: Option<Consent>,
     /// The role of whoever was given no other.
     #[arg(long, value_name = "ROLE", value_parser = policy::role)]
     default_role: Option<String>,
+    /// What goes out to somebody who has not written for a day, by its name at Meta, once for each language.
+    #[arg(long = "template", value_name = "LANGUAGE=NAME")]
+    templates: Vec<Template>,
     /// Forgets first what was set for this line.
     #[arg(long)]
     reset: bool,
@@ -70,7 +78,9 @@ pub async fn run(
         notice: options.notice,
         notice_operator: options.notice_operator,
         notice_policy_url: options.notice_policy_url,
+        consent: options.consent,
         default_role: options.default_role,
+        templates: (!options.templates.is_empty()).then(|| options.templates.into_iter().collect()),
     };
     if wanted == Own::default() && !options.reset {
         return Err(nothing().into());
@@ -108,14 +118,15 @@ pub async fn run(
         event::record(&mut *tx, event, now).await?;
     }
     tx.commit().await.context("commit what a line is set to")?;
-    let mut text = show::of_policy(environment, &after);
+    let named = show::templates(&facts.config, &line);
+    let mut text = show::of_policy(environment, &named, &after);
     if told_anew > 0 {
         text.push_str(&format!(
             "The agents of {told_anew} people are told of the role with their next message.\n"
         ));
     }
     let json = json!({ "line": line.id.0, "phone_number_id": line.phone_number_id,
-                       "changed": changed, "policy": show::policy_json(environment, &after) });
+                       "changed": changed, "policy": show::policy_json(environment, &named, &after) });
     Ok(Answer::new(text, json))
 }
 

@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 
 use super::{db, facts, find, list};
 use crate::{
-    line::policy::{self, Own, Policy},
+    config::{Config, Named},
+    line::{
+        policy::{self, Own, Policy},
+        stored::Listed,
+        template::Templates,
+    },
     operator::{
         answer::{Answer, pairs},
         settings::{Settings, WHERE_FROM},
@@ -46,14 +51,24 @@ pub async fn run(
         ("state", Some(list::state(&line, now))),
     ]);
     text.push('\n');
-    text.push_str(&of_policy(environment, &own));
+    let named = templates(&facts.config, &line);
+    text.push_str(&of_policy(environment, &named, &own));
     let mut json = list::json(&line, &facts.config, now);
-    json["policy"] = policy_json(environment, &own);
+    json["policy"] = policy_json(environment, &named, &own);
     Ok(Answer::new(text, json))
 }
 
+/// Those that the environment names for this line.
+pub fn templates(config: &Config, line: &Listed) -> Templates {
+    let is_it = |one: &Named<'_>| {
+        (one.api.provider, one.number) == (line.provider, line.phone_number_id.as_str())
+    };
+    let named = config.lines().find(is_it);
+    named.map(|one| one.templates.clone()).unwrap_or_default()
+}
+
 /// What holds, and whose word it is.
-pub fn of_policy(environment: &Policy, own: &Own) -> String {
+pub fn of_policy(environment: &Policy, named: &Templates, own: &Own) -> String {
     let all = environment.with(own.clone());
     let from = |is_own: bool| match is_own {
         true => "set for this line",
@@ -63,6 +78,7 @@ pub fn of_policy(environment: &Policy, own: &Own) -> String {
         Some(format!("{} ({})", value.unwrap_or("-"), from(is_own)))
     };
     let url = all.policy_url.as_ref().map(|url| url.as_str());
+    let templates = own.templates.as_ref().unwrap_or(named).to_string();
     pairs(&[
         (
             "signup",
@@ -81,20 +97,33 @@ pub fn of_policy(environment: &Policy, own: &Own) -> String {
             said(url, own.notice_policy_url.is_some()),
         ),
         (
+            "consent",
+            said(Some(all.consent.as_str()), own.consent.is_some()),
+        ),
+        (
             "default role",
             said(all.default_role.as_deref(), own.default_role.is_some()),
+        ),
+        (
+            "templates",
+            said(
+                Some(templates.as_str()).filter(|all| !all.is_empty()),
+                own.templates.is_some(),
+            ),
         ),
     ])
 }
 
-pub fn policy_json(environment: &Policy, own: &Own) -> Value {
+pub fn policy_json(environment: &Policy, named: &Templates, own: &Own) -> Value {
     let all = environment.with(own.clone());
     json!({
         "signup": all.signup,
         "notice": all.notice,
         "notice_operator": all.operator,
         "notice_policy_url": all.policy_url,
+        "consent": all.consent,
         "default_role": all.default_role,
+        "templates": own.templates.as_ref().unwrap_or(named),
         "set_for_this_line": own,
     })
 }

@@ -6,9 +6,10 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "allowed",
     "backup",
+    "blocked",
     "event",
     "frozen",
     "inbox",

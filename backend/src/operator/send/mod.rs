@@ -29,14 +29,17 @@ use crate::{
     config::Keys,
     freeze,
     id::TenantId,
-    line,
+    line::{self, template::Template},
     outbox::{
-        self, Draft, State,
+        self, Class, Draft, State,
         look::{self, Queued},
     },
     seal::{MasterKey, Opener, Sealer},
     tenant::window,
-    whatsapp::split::{MAX_TEXT_CHARS, split},
+    whatsapp::{
+        outgoing::Outgoing,
+        split::{MAX_TEXT_CHARS, split},
+    },
 };
 use to::Person;
 
@@ -44,11 +47,12 @@ const HELP: &str = "Examples:
   clawkaka send --to 0198c0de-… --text 'We are back.' --key back-2026-11
   clawkaka send --to +4366012345678 --text - --wait < note.txt
   clawkaka send --to US.13491208655302741918 --text 'Hello' --line 106540352242922
+  clawkaka send --to 0198c0de-… --template de=wir_sind_zurueck --key back-2026-11
 
 With the same --key again nothing is sent again, and the answer says so. A text that is too long for
 one message goes as several. WhatsApp takes what we say only within 24 hours after a person's last
-message; later it is held, and goes out when they write again. Exit code 0: it is queued; with --wait,
-only if WhatsApp has it.";
+message; later it is held, and goes out when they write again. A template goes out at any time, and
+past what is held. Exit code 0: it is queued; with --wait, only if WhatsApp has it.";
 
 /// What --wait waits at most: a send, one repetition, and what is before it.
 const MAX_WAIT: Duration = Duration::from_secs(180);
@@ -64,8 +68,11 @@ pub struct Options {
     #[arg(long, value_name = "ID | NUMBER")]
     to: String,
     /// What we say; `-`: from standard input.
-    #[arg(long, value_name = "TEXT")]
-    text: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "template")]
+    text: Option<String>,
+    /// In place of a text: a template that Meta approved for the number, without variables.
+    #[arg(long, value_name = "LANGUAGE=NAME", conflicts_with = "text")]
+    template: Option<Template>,
     /// Your name for this message: the same again is not sent again. One is made unless given.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -90,19 +97,18 @@ pub async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Answer> {
     let key = key(options.key)?;
-    let text = text(options.text)?;
+    let parts = parts(options.text, options.template)?;
     let config = options.settings.config(problems)?;
     let Keys::Master(master) = &config.keys else {
         return Err(no_key().into());
     };
     let db = app::connect(&config.database_url).await?;
     let person = to::find(&db, master, &options.to, options.line.as_deref()).await?;
-    let parts = split(&text, MAX_TEXT_CHARS);
     let actor = options.actor.name();
     let is_new = queue(&db, master, &person, &key, &parts, &actor, now).await?;
     let mut rows = look::by_key(&db, person.tenant, &stored(&key)).await?;
-    refuse_other_text(master, &rows, &parts, &key)?;
-    let why = delay(&db, &person, now).await?;
+    refuse_another(master, &rows, &parts, &key)?;
+    let why = delay(&db, &person, &parts, now).await?;
     if options.wait {
         rows = follow(&db, person.tenant, &key, options.json).await?;
     }
@@ -127,6 +133,16 @@ fn key(key: Option<String>) -> Result<String, Refusal> {
 /// As the table has it. Further parts have a number behind.
 fn stored(key: &str) -> String {
     format!("command/{key}")
+}
+
+/// What goes out, in order.
+fn parts(said: Option<String>, template: Option<Template>) -> anyhow::Result<Vec<Outgoing>> {
+    if let Some(Template { language, name }) = template {
+        return Ok(vec![Outgoing::Template { name, language }]);
+    }
+    let said = text(said.unwrap_or_default())?;
+    let parts = split(&said, MAX_TEXT_CHARS);
+    Ok(parts.into_iter().map(Outgoing::text).collect())
 }
 
 fn text(text: String) -> anyhow::Result<String> {
@@ -169,17 +185,18 @@ async fn queue(
     master: &MasterKey,
     person: &Person,
     key: &str,
-    parts: &[String],
+    parts: &[Outgoing],
     actor: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<bool> {
     let key = stored(key);
-    let drafts = parts.iter().enumerate().map(|(part, text)| {
-        let key = match part {
+    let drafts = parts.iter().enumerate().map(|(part, message)| Draft {
+        key: match part {
             0 => key.clone(),
             part => format!("{key}/{part}"),
-        };
-        Draft::ours(key, text)
+        },
+        class: Class::Ours,
+        message: message.clone(),
     });
     let drafts: Vec<_> = drafts.collect();
     let mut tx = db.begin().await.context("begin to queue a message")?;
@@ -203,15 +220,18 @@ async fn queue(
 }
 
 /// A key that means something else already must not look as if this had been sent.
-fn refuse_other_text(
+fn refuse_another(
     master: &MasterKey,
     rows: &[Queued],
-    parts: &[String],
+    parts: &[Outgoing],
     key: &str,
 ) -> anyhow::Result<()> {
     let opener = Opener::new(master);
-    let is_same = |(row, part): (&Queued, &String)| match &row.body {
-        Some(body) => opener.open(body).is_ok_and(|text| text == part.as_bytes()),
+    let is_same = |(row, part): (&Queued, &Outgoing)| match &row.body {
+        Some(body) => {
+            let opened = opener.open(body);
+            opened.is_ok_and(|body| part.to_bytes().is_ok_and(|part| part == body))
+        }
         // It was cleared long ago.
         None => true,
     };
@@ -219,7 +239,7 @@ fn refuse_other_text(
         true => Ok(()),
         false => Err(Refusal {
             code: "key-of-another-text",
-            what: format!("With the key {key} another text was queued for them before."),
+            what: format!("With the key {key} something else was queued for them before."),
             todo: "Give this one another --key.",
         }
         .into()),
@@ -230,6 +250,7 @@ fn refuse_other_text(
 async fn delay(
     db: &PgPool,
     person: &Person,
+    parts: &[Outgoing],
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<&'static str>> {
     if freeze::is_frozen(db, person.tenant).await? {
@@ -238,7 +259,8 @@ async fn delay(
     if line::is_blocked(db, person.line, now).await? {
         return Ok(Some("their line is blocked: `clawkaka doctor` says why"));
     }
-    let is_open = window::is_open(person.last_inbound_at, now);
+    let goes_at_any_time = matches!(parts, [Outgoing::Template { .. }]);
+    let is_open = goes_at_any_time || window::is_open(person.last_inbound_at, now);
     Ok((!is_open).then_some(
         "they last wrote more than 24 hours ago, so WhatsApp refuses it: it is held until they write",
     ))

@@ -55,6 +55,7 @@ pub async fn find(
                 last_inbound_at: standing.last_inbound_at,
             });
         }
+        Status::Undecided => "has not agreed yet to hear from us",
         Status::Suspended => "is suspended, and hears nothing from us",
         Status::OptedOut => "does not want to hear from us",
         Status::Erased => "was erased",

@@ -193,10 +193,7 @@ async fn place(options: Options, problems: Vec<String>) -> anyhow::Result<(PgPoo
     };
     let entry = entry(master, options.address)?;
     let db = app::connect(&config.database_url).await?;
-    let line = match &options.line {
-        Some(text) => find(&db, text).await?,
-        None => the_only(&db).await?,
-    };
+    let line = line(&db, options.line.as_deref()).await?;
     let place = Place {
         line: line.id,
         number: line.phone_number_id,
@@ -206,7 +203,7 @@ async fn place(options: Options, problems: Vec<String>) -> anyhow::Result<(PgPoo
 }
 
 /// Its words never repeat the address: what is printed may be kept.
-fn entry(master: &MasterKey, address: String) -> Result<Entry, Refusal> {
+pub fn entry(master: &MasterKey, address: String) -> Result<Entry, Refusal> {
     // A user id has letters, and no number has.
     let phone = digits(address.clone());
     let is_user_id = address.chars().any(|c| c.is_ascii_alphabetic())
@@ -225,7 +222,11 @@ fn entry(master: &MasterKey, address: String) -> Result<Entry, Refusal> {
     })
 }
 
-async fn the_only(db: &PgPool) -> anyhow::Result<stored::Listed> {
+/// The one that was named, or the only one that there is.
+pub async fn line(db: &PgPool, named: Option<&str>) -> anyhow::Result<stored::Listed> {
+    if let Some(text) = named {
+        return find(db, text).await;
+    }
     let all = stored::list(db).await?.into_iter();
     let mut open = all.filter(|line| line.removed_at.is_none());
     match (open.next(), open.next()) {
@@ -239,7 +240,7 @@ async fn the_only(db: &PgPool) -> anyhow::Result<stored::Listed> {
     }
 }
 
-fn no_key() -> Refusal {
+pub fn no_key() -> Refusal {
     Refusal {
         code: "no-master-key",
         what: "Without CLAWKAKA_MASTER_KEY no address can be found or sealed.".to_owned(),

@@ -6,7 +6,7 @@
 //! the sandbox is stopped with its memory kept. A turn that runs then loses its sandbox and is given
 //! up at its deadline.
 
-mod allow;
+pub mod allow;
 mod erase;
 mod export;
 mod look;

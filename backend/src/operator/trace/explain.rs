@@ -4,7 +4,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::look::{Answer, Person, Received, Sandbox, Seen, Turn};
+use super::{
+    finished::finished,
+    look::{Answer, Person, Received, Sandbox, Seen, Turn},
+};
 use crate::operator::{
     answer::{ago, when},
     freeze::{again, name},
@@ -17,11 +20,15 @@ pub struct Explanation {
     pub todo: String,
 }
 
-const NOTHING: &str = "Nothing: this is how it should be.";
+pub(super) const NOTHING: &str = "Nothing: this is how it should be.";
 const NO_WORKER: &str = "no worker is running";
 const START_WORKER: &str = "Start it, and look at `clawkaka doctor` if it does not stay up.";
 
-fn said(stage: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Explanation {
+pub(super) fn said(
+    stage: &'static str,
+    what: impl Into<String>,
+    todo: impl Into<String>,
+) -> Explanation {
     Explanation {
         stage,
         what: what.into(),
@@ -80,6 +87,17 @@ fn arrived(seen: &Seen, row: &Received, now: DateTime<Utc>) -> Explanation {
     if let Some(stopped) = seen.person.as_ref().and_then(|person| stopped(person, now)) {
         return stopped;
     }
+    if seen
+        .person
+        .as_ref()
+        .is_some_and(|person| person.status == "undecided")
+    {
+        return said(
+            "undecided",
+            "The person was asked whether they agree (CONSENT), and has not answered.",
+            "It is asked once they do; after 7 days it is thrown away.",
+        );
+    }
     if !seen.worker_is_alive {
         return said(
             "waiting",
@@ -101,79 +119,6 @@ fn arrived(seen: &Seen, row: &Received, now: DateTime<Utc>) -> Explanation {
         None => said(
             "waiting",
             "It is routed; a turn is about to be opened for it.",
-            NOTHING,
-        ),
-    }
-}
-
-fn finished(row: &Received) -> Explanation {
-    let outcome = row.outcome.as_deref().unwrap_or_default();
-    match outcome {
-        "refused" => said(
-            "refused",
-            "It was refused: its line takes nobody new, or only with a code, or there was no room; or the person is suspended.",
-            "`clawkaka tenant show` says whether they are; `clawkaka line show` whom the line takes (SIGNUP); LIMIT_SIGNUPS_PER_HOUR and LIMIT_TENANTS are the limits.",
-        ),
-        "invited" => said(
-            "invited",
-            "It was the code of an invitation and nothing else: the person was let in.",
-            NOTHING,
-        ),
-        "over_limit" => said(
-            "over_limit",
-            "The person wrote more than the limits allow; they were told once.",
-            "The limits are LIMIT_INBOUND_PER_MINUTE, LIMIT_INBOUND_PER_DAY and LIMIT_WAITING.",
-        ),
-        "unsupported" => said(
-            "unsupported",
-            "It was of a type that is not read; the person was told so.",
-            NOTHING,
-        ),
-        "noted" => said(
-            "noted",
-            "It calls for no answer, as a reaction that is taken back; the agent is told of it with the next question.",
-            NOTHING,
-        ),
-        "taken_back" => said(
-            "taken_back",
-            "The person deleted the message before it was asked, or this is the deletion.",
-            NOTHING,
-        ),
-        "restored" => said(
-            "restored",
-            "It was open when the backup was made that this deployment was restored from; it counts as answered.",
-            "If the person was never answered, they have to write again.",
-        ),
-        "erased" => said(
-            "erased",
-            "The person was erased before it was answered.",
-            NOTHING,
-        ),
-        "opted_out" => said(
-            "opted_out",
-            "The person wants to hear nothing from us (STOP), so it is not answered.",
-            "They hear from us again once they write START.",
-        ),
-        "stopped" => said(
-            "stopped",
-            "The person took it back (/stop) before it was asked.",
-            NOTHING,
-        ),
-        "stop" | "fresh" | "help" | "opt_out" | "opt_in" | "delete_asked" | "delete_confirmed" => {
-            said(
-                "command",
-                format!("It was a command to us: {outcome}."),
-                NOTHING,
-            )
-        }
-        "unknown_line" => said(
-            "unknown_line",
-            "It came in on a number that is none of ours, or not of the app that signed it.",
-            "`clawkaka line list` shows ours: compare the ids with those in the dashboard.",
-        ),
-        other => said(
-            "finished",
-            format!("It was finished without a turn: {other}."),
             NOTHING,
         ),
     }

@@ -5,6 +5,7 @@
 //! row. Shows no content, and of a WhatsApp id only its end, for it begins with a phone number.
 
 mod explain;
+mod finished;
 mod look;
 mod write;
 

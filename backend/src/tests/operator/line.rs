@@ -311,6 +311,7 @@ async fn a_line_is_tried_with_its_own_secrets_and_sends_one_sentence_when_asked(
         "number",
         "webhook-subscription",
         "app-secret",
+        "templates",
         "line",
     ];
     assert_eq!(codes(&said), all);

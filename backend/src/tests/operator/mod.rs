@@ -1,6 +1,7 @@
 //! The operator's commands, as typed, on the real tables.
 
 mod admission;
+mod block;
 mod engine;
 mod freeze;
 mod line;
@@ -8,6 +9,7 @@ mod nuke;
 mod polled;
 mod sandbox;
 mod send;
+mod template;
 mod tenant;
 mod trace;
 mod upgrade;

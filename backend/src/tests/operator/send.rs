@@ -123,6 +123,31 @@ async fn a_long_text_is_several_messages_in_order_and_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_template_goes_out_after_a_day_of_silence_once_and_unlike_a_text(db: PgPool) {
+    let (desk, person) = desk(&db).await;
+    desk.after(TimeDelta::hours(25));
+    let to = person.to_string();
+    let send = async |words: &[&str]| desk.types(&[&["send", "--to", &to], words].concat()).await;
+    let back = ["--template", "de=wir_sind_zurueck", "--key", "back"];
+    for changed in [true, false] {
+        let said = send(&back).await;
+        assert!(said.good, "{}", said.text);
+        assert_eq!(said.json["changed"], changed);
+        assert_eq!(said.json["waits_because"], json!(null), "{}", said.text);
+    }
+    let other = send(&["--template", "en=we_are_back", "--key", "back"]).await;
+    assert_eq!(other.json["error"]["code"], "key-of-another-text");
+    let text = send(&["--text", "back", "--key", "back"]).await;
+    assert_eq!(text.json["error"]["code"], "key-of-another-text");
+    let row = sqlx::query!(r#"select type as kind, body as "body!" from outbox"#);
+    let row = row.fetch_one(&db).await.unwrap();
+    assert_eq!(row.kind, "template");
+    let body = String::from_utf8(opener().open(&row.body).unwrap()).unwrap();
+    assert!(body.contains("wir_sind_zurueck"), "{body}");
+    assert_eq!(desk.next_to_go().await, Some(person));
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn nobody_new_is_made_and_who_must_not_be_written_to_is_not(db: PgPool) {
     let (desk, person) = desk(&db).await;
     let id = person.to_string();

@@ -148,6 +148,29 @@ async fn a_text_goes_out_as_documented() {
 }
 
 #[tokio::test]
+async fn a_template_goes_out_with_its_name_and_language_and_nothing_of_ours() {
+    let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
+    let (api, token) = (api(address), SecretString::from("token-123"));
+    let line = Line {
+        api: &api,
+        phone_number_id: "106",
+        access_token: &token,
+    };
+    let template = Outgoing::Template {
+        name: "assistant_waiting".to_owned(),
+        language: "en_US".to_owned(),
+    };
+    let to = Recipient::Phone(PHONE.to_owned());
+    client().send(line, &to, &template, "0198:1").await.unwrap();
+    let (_, _, body) = seen.recv().await.unwrap();
+    assert_eq!(body["type"], "template");
+    let expected = json!({ "name": "assistant_waiting", "language": { "code": "en_US" } });
+    assert_eq!(body["template"], expected);
+    let kept = Outgoing::from_bytes(template.kind(), template.to_bytes().unwrap());
+    assert!(kept.unwrap() == template);
+}
+
+#[tokio::test]
 async fn kapso_is_asked_below_its_proxy_and_with_its_key() {
     let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
     let api = Api {

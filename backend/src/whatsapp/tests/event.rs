@@ -1,9 +1,10 @@
 //! What updates mean, from webhook to event.
 
+use chrono::DateTime;
 use serde_json::json;
 
 use super::meta::{MIXED, STATUSES, TEXT, body_of};
-use crate::whatsapp::event::{Content, Delivery, InboundEvent, Message, Sender, parse};
+use crate::whatsapp::event::{Call, Content, Delivery, InboundEvent, Message, Sender, parse};
 use crate::whatsapp::provider::Provider;
 
 pub fn events(body: &str) -> Vec<InboundEvent> {
@@ -134,6 +135,33 @@ fn only_the_messages_field_is_written_to_us() {
             parse(kind, body.as_bytes()),
             InboundEvent::Unknown,
             "{field}"
+        );
+    }
+}
+
+#[test]
+fn a_call_is_a_sign_of_life_of_whoever_began_it() {
+    let body = |event: &str, direction: &str| {
+        json!({"entry": [{"changes": [{"field": "calls", "value": {
+            "metadata": {"phone_number_id": "106"},
+            "contacts": [{"wa_id": "16505551234", "user_id": "US.1349"}],
+            "calls": [{"id": "wacid.1", "from": "16505551234", "to": "15550783881", "event": event,
+                       "direction": direction, "timestamp": "1749416384"}],
+        }}]}]})
+        .to_string()
+    };
+    let begun = events(&body("connect", "USER_INITIATED"));
+    let from = person(Some("US.1349"), Some("16505551234"));
+    let at = DateTime::from_timestamp(1_749_416_384, 0);
+    assert_eq!(begun, [InboundEvent::Call(Call { from, at })]);
+    for (event, direction) in [
+        ("terminate", "USER_INITIATED"),
+        ("connect", "BUSINESS_INITIATED"),
+    ] {
+        assert_eq!(
+            events(&body(event, direction)),
+            [InboundEvent::Unknown],
+            "{event}"
         );
     }
 }

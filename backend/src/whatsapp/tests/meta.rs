@@ -24,6 +24,16 @@ fn seen(updates: &[Update]) -> Vec<(&str, &str)> {
 }
 
 #[test]
+fn the_events_of_one_call_have_keys_of_their_own() {
+    let calls =
+        json!([{"id": "wacid.1", "event": "connect"}, {"id": "wacid.1", "event": "terminate"}]);
+    let body = json!({"entry": [{"changes": [{"field": "calls", "value": {
+        "metadata": {"phone_number_id": "106"}, "calls": calls}}]}]});
+    let expected = [("call", "wacid.1:connect"), ("call", "wacid.1:terminate")];
+    assert_eq!(seen(&cut(body.to_string().as_bytes())), expected);
+}
+
+#[test]
 fn every_entry_change_message_and_status_is_cut() {
     let updates = cut(MIXED.as_bytes());
     let named: Vec<_> = seen(&updates)

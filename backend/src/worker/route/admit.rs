@@ -11,7 +11,7 @@ use crate::{
     inbox,
     line::{
         self,
-        policy::{self, Notice, Policy, Signup},
+        policy::{self, Consent, Notice, Policy, Signup},
     },
     outbox, reminder,
     tenant::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Over a limit we say so once in this time.
-const SAY_EVERY: TimeDelta = TimeDelta::days(1);
+pub(super) const SAY_EVERY: TimeDelta = TimeDelta::days(1);
 
 /// On what somebody is let in.
 #[derive(Default)]
@@ -39,8 +39,8 @@ struct Invited {
 }
 
 impl Routing {
-    /// Lets somebody in who is not yet, if their line takes them, and then looks at their message as at
-    /// anybody's: `None`. Else how the message ends.
+    /// Lets somebody in who is not yet, or asks whether they agree to be, if their line takes them, and then
+    /// looks at their message as at anybody's: `None`. Else how the message ends.
     pub(super) async fn admit(
         &self,
         db: &mut PgConnection,
@@ -66,12 +66,7 @@ impl Routing {
             self.say_once(db, tenant, copy::NO_ROOM, now).await?;
             return Ok(Some("refused"));
         }
-        let name = message.name.as_ref();
-        let name = name.map(|name| self.sealer.seal(name.as_bytes()));
         let role = ticket.role.as_deref();
-        tenant::let_in(&mut *db, tenant.id, name, role).await?;
-        let every = self.timing.heartbeat_every;
-        reminder::schedule_heartbeat(&mut *db, tenant.id, every, now).await?;
         let mut only_a_code = false;
         if let Some(Invited { invite, rest }) = ticket.invite {
             let taken = invite::take(&mut *db, invite.id, now).await?;
@@ -81,15 +76,40 @@ impl Routing {
                 self.cut_off_code(db, id, message, rest).await?;
             }
         }
-        if policy.notice == Notice::On {
-            let is_answered = !only_a_code && is_question(message);
-            let url = policy.policy_url.as_ref();
-            let words = copy::notice(policy.operator.as_deref(), url, is_answered);
-            let key = outbox::NOTICE.to_owned();
-            self.say(db, tenant.id, key, words, now).await?;
+        match policy.consent {
+            Consent::Button => {
+                self.ask_consent(db, tenant.id, &policy, role, now).await?;
+            }
+            Consent::None => {
+                let name = message.name.as_ref();
+                let name = name.map(|name| self.sealer.seal(name.as_bytes()));
+                tenant::let_in(&mut *db, tenant.id, name, role).await?;
+                let every = self.timing.heartbeat_every;
+                reminder::schedule_heartbeat(&mut *db, tenant.id, every, now).await?;
+                let is_answered = !only_a_code && is_question(message);
+                self.give_notice(db, tenant.id, &policy, is_answered, now)
+                    .await?;
+                tracing::info!(tenant.id = %tenant.id, "let somebody new in");
+            }
         }
-        tracing::info!(tenant.id = %tenant.id, "let somebody new in");
         Ok(only_a_code.then_some("invited"))
+    }
+
+    async fn give_notice(
+        &self,
+        db: &mut PgConnection,
+        tenant: TenantId,
+        policy: &Policy,
+        is_answered: bool,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        if policy.notice == Notice::Off {
+            return Ok(());
+        }
+        let url = policy.policy_url.as_ref();
+        let words = copy::notice(policy.operator.as_deref(), url, is_answered);
+        let key = outbox::NOTICE.to_owned();
+        self.say(db, tenant, key, words, now).await
     }
 
     /// On what a stranger may come in; else what to tell them.
@@ -101,8 +121,8 @@ impl Routing {
         message: &Message,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Result<Ticket, &'static str>> {
-        let entries = self.book.entries(&message.sender);
-        if let Some(Allowed { role }) = allowed::find(&mut *db, line, &entries).await? {
+        let keys = self.book.keys(&message.sender);
+        if let Some(Allowed { role }) = allowed::find(&mut *db, line, &keys).await? {
             return Ok(Ok(Ticket { role, invite: None }));
         }
         if policy.signup == Signup::Closed {

@@ -6,6 +6,7 @@
 
 mod admit;
 mod command;
+mod consent;
 mod obey;
 
 use command::Command;
@@ -28,9 +29,9 @@ use crate::{
     outbox::{self, Draft},
     receipt,
     seal::{Opener, Sealer},
-    tenant::{self, Status, address::AddressBook, invite::Codes},
+    tenant::{self, Status, address::AddressBook, blocked, invite::Codes},
     wake::Wakes,
-    whatsapp::event::{self, Content, InboundEvent, Message},
+    whatsapp::event::{self, Call, Content, InboundEvent, Message},
 };
 
 /// Rows in one transaction: enough to amortise its commit, few enough to hold nothing up.
@@ -115,8 +116,30 @@ impl Routing {
                     .context("re-key")?;
                 self.finish(db, row.id, tenant, "rekeyed", now).await
             }
+            InboundEvent::Call(call) => self.called(db, row.id, line, call, now).await,
             InboundEvent::Unknown => self.finish(db, row.id, None, "unknown", now).await,
         }
+    }
+
+    /// A call of somebody we know opens their 24 hours, and does nothing else.
+    async fn called(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        line: LineId,
+        call: Call,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<&'static str> {
+        let known = self.book.find(db, line, &call.from).await;
+        let known = known.context("find a caller")?;
+        let keys = self.book.keys(&call.from);
+        if let Some(tenant) = known
+            && !blocked::is_blocked(&mut *db, line, &keys).await?
+        {
+            tenant::heard_from(&mut *db, tenant, call.at.unwrap_or(now).min(now)).await?;
+            outbox::release_held(&mut *db, tenant, now).await?;
+        }
+        self.finish(db, id, known, "call", now).await
     }
 
     async fn message(
@@ -132,6 +155,10 @@ impl Routing {
             .find(db, line, &message.sender)
             .await
             .context("find the sender")?;
+        let keys = self.book.keys(&message.sender);
+        if blocked::is_blocked(&mut *db, line, &keys).await? {
+            return self.finish(db, id, known, "refused", now).await;
+        }
         let tenant = match known {
             Some(tenant) => tenant::find(&mut *db, tenant)
                 .await?
@@ -157,6 +184,14 @@ impl Routing {
             Status::Refused => {
                 let admitted = self.admit(db, id, line, &tenant, &mut message, now);
                 if let Some(outcome) = admitted.await.context("admit a new person")? {
+                    tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now))
+                        .await?;
+                    return self.finish(db, id, Some(tenant.id), outcome, now).await;
+                }
+            }
+            Status::Undecided => {
+                let heard = self.hear_decision(db, id, line, &tenant, &message, now);
+                if let Some(outcome) = heard.await.context("hear a decision")? {
                     tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now))
                         .await?;
                     return self.finish(db, id, Some(tenant.id), outcome, now).await;

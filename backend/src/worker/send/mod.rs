@@ -5,6 +5,7 @@
 //! WhatsApp. Whatever happens in between, `outbox` knows that it may have been sent.
 //! Never logs a text, an address or a whole wamid.
 
+mod nudge;
 mod tend;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ use crate::{
     },
     presence::Receipts,
     receipt::{self, Callback},
-    seal::Opener,
+    seal::{Opener, Sealer},
     tenant::address,
     whatsapp::{
         client::{Accepted, Client, Recipient},
@@ -61,6 +62,7 @@ pub struct Sending {
     pub db: PgPool,
     pub clock: Clock,
     pub opener: Arc<Opener>,
+    pub sealer: Arc<Sealer>,
     pub client: Client,
     pub lines: Lines,
     pub worker: WorkerId,

@@ -1,4 +1,5 @@
-//! What is due without a message to send: dead claims, unclear sends, expired rows.
+//! What is due without a message to send: dead claims, unclear sends, expired rows, and a word to those for
+//! whom something is held.
 
 use super::{Sending, count};
 use crate::{
@@ -25,6 +26,7 @@ impl Sending {
         for _ in 0..overdue::silence(&self.db, now).await? {
             count("opted_out");
         }
+        self.nudge().await?;
         // In this order: a receipt that arrives after the first look cannot count as read by the second.
         let polled = self.lines.polled();
         // Of a line that was removed nothing is heard either way.

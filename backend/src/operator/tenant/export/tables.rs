@@ -43,7 +43,7 @@ fn opened(opener: &Opener, sealed: Option<&[u8]>) -> anyhow::Result<Option<Strin
 
 async fn who(db: &PgPool, opener: &Opener, person: &Listed) -> anyhow::Result<Value> {
     let row = sqlx::query!(
-        "select name, language from tenant where id = $1",
+        "select name, language, consent, consent_at from tenant where id = $1",
         person.id as TenantId
     )
     .fetch_one(db)
@@ -71,6 +71,8 @@ async fn who(db: &PgPool, opener: &Opener, person: &Listed) -> anyhow::Result<Va
         "addresses": addresses,
         "number_written_to": person.phone_number_id,
         "language": row.language,
+        "consent": row.consent,
+        "consent_at": row.consent_at.map(stamp),
         "time_zone": person.time_zone,
         "quiet_hours": person.quiet(),
         "first_contact": stamp(person.created_at),

@@ -15,6 +15,7 @@ fn added(story: &Story, id: LineId, number: &str, key: &str) -> Line {
         access_token: SecretString::from(key),
         delivery: Delivery::Poll,
         poll_every: None,
+        templates: Templates::default(),
     }
 }
 
@@ -79,7 +80,6 @@ async fn asking_begins_anew_with_another_key_and_with_nothing_else(db: PgPool) {
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn lines_that_share_a_key_ask_for_no_more_together_than_one_alone(db: PgPool) {
     let mut story = Story::new(db, Delivery::Poll).await;
-    let named = story.polling.lines.get(story.line).unwrap();
     let four: Vec<_> = (0..4)
         .map(|number| added(&story, LineId::new(), &format!("shared-{number}"), "shared"))
         .collect();
@@ -87,10 +87,8 @@ async fn lines_that_share_a_key_ask_for_no_more_together_than_one_alone(db: PgPo
     let alone = added(&story, LineId::new(), "alone", "key");
     let of_alone = alone.id;
     let lines = Lines::of([Line {
-        api: story.kapso.api.clone(),
-        phone_number_id: "2".to_owned(),
-        access_token: SecretString::from("key"),
-        ..*named
+        poll_every: Some(Duration::from_secs(5)),
+        ..added(&story, story.line, "2", "key")
     }]);
     lines.set_added(four.into_iter().chain([alone]));
     story.polling.lines = lines.clone();

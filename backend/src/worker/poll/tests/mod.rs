@@ -12,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     lifecycle::Shutdown,
+    line::template::Templates,
     tests::support::{noon, opener, sealer},
     whatsapp::client,
 };
@@ -38,6 +39,7 @@ impl Story {
             access_token: SecretString::from("key"),
             delivery,
             poll_every: Some(Duration::from_secs(5)),
+            templates: Templates::default(),
         };
         let host = kapso.api.base_url.to_string();
         let lease = Lease::acquire(&db, &host, &Shutdown::default())

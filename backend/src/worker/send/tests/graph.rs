@@ -127,7 +127,10 @@ async fn answer(State(graph): State<Arc<Inner>>, Json(body): Json<Value>) -> Res
         let mut posts = graph.posts.lock().unwrap();
         let wamid = format!("wamid.{}", posts.len());
         posts.push(Post {
-            text: body["text"]["body"].as_str().unwrap().to_owned(),
+            text: match body["type"].as_str().unwrap() {
+                "template" => format!("[{}]", body["template"]["name"].as_str().unwrap()),
+                _ => body["text"]["body"].as_str().unwrap().to_owned(),
+            },
             callback: body["biz_opaque_callback_data"]
                 .as_str()
                 .unwrap()

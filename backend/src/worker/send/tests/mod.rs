@@ -2,10 +2,12 @@
 
 mod crash;
 mod graph;
+mod nudges;
 mod order;
 mod polled;
 mod receipts;
 mod refusal;
+mod six;
 
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use secrecy::SecretString;
 use super::*;
 use crate::{
     id::{OutboxId, TenantId},
-    line::Line,
+    line::{Line, template::Templates},
     outbox::{self, Class, Draft, State},
     seal::{KEY_ID, MasterKey, Sealer},
     whatsapp::{
@@ -33,7 +35,7 @@ struct Story {
     clock: Clock,
     graph: Graph,
     line: LineId,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     sending: Sending,
 }
 
@@ -50,6 +52,7 @@ fn line_of(id: LineId, api: Api) -> Line {
         access_token: SecretString::from("token"),
         delivery: line::Delivery::Webhook,
         poll_every: None,
+        templates: Templates::default(),
     }
 }
 
@@ -66,12 +69,13 @@ impl Story {
     async fn new(db: PgPool) -> Self {
         let line = line::seed(&db, Provider::Meta, "1").await.unwrap();
         let (clock, graph) = (Clock::manual(noon()), Graph::start().await);
-        let sealer = Sealer::new(master().sealing_key());
+        let sealer = Arc::new(Sealer::new(master().sealing_key()));
         let worker = WorkerId::new();
         let sending = Sending {
             db: db.clone(),
             clock: clock.clone(),
             opener: Arc::new(Opener::new(&master())),
+            sealer: sealer.clone(),
             client: Graph::client(),
             lines: lines(line, graph.api()),
             worker,
