@@ -89,6 +89,7 @@ pub const HELP: &str = "I am your personal assistant. Write to me as you would t
 /new - we begin a fresh conversation\n\
 /help - this message\n\n\
 STOP - you hear nothing more from me, until you write START\n\
+export my data - I send you what I have of you\n\
 delete my data - I forget you and all that is yours, for good";
 
 /// The last word to somebody who wants to hear nothing more (WhatsApp's policy: an opt-out is
@@ -112,6 +113,30 @@ pub fn confirm_deletion() -> String {
 /// The last word to somebody who had everything deleted.
 pub const DELETED: &str =
     "Done: everything I had of you is being deleted now. If you ever write again, we begin anew.";
+
+/// The word that confirms an export.
+pub const EXPORT_WORD: &str = "EXPORT";
+
+/// Before all that we have of a person is sent to them.
+pub fn confirm_export() -> String {
+    format!(
+        "I can send you what I have of you, as a file in this chat: our messages as far as I still keep them, your reminders, and what your assistant noted. Whoever sees this chat then sees all of it. To get it, answer {EXPORT_WORD} within ten minutes."
+    )
+}
+
+/// They want it, and it takes a moment.
+pub const EXPORTING: &str = "I am putting it together. The file follows in a moment.";
+
+/// Below the file.
+pub const EXPORTED: &str = "This is what I have of you. Keep it safe.";
+
+/// It could not be put together or sent, for an hour.
+pub const NO_EXPORT: &str = "Sorry, I could not put your data together. Please ask me again later.";
+
+/// In that file, in place of one that is no text.
+pub fn no_text(bytes: u64) -> String {
+    format!("({bytes} bytes, not shown here. Ask your assistant to send you this file.)")
+}
 
 /// A voice message came, and nobody could put it into words.
 pub const CANNOT_HEAR: &str = "I could not hear your voice message. Please write it to me.";

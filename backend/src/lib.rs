@@ -8,6 +8,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod copy;
+pub mod export;
 pub mod freeze;
 pub mod gateway;
 pub mod http;

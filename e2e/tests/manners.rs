@@ -277,7 +277,8 @@ async fn heartbeats_pass(product: &Product) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_it_all_deleted_is_gone_and_comes_back_as_somebody_new() -> anyhow::Result<()> {
+async fn who_has_it_all_sent_and_then_deleted_is_gone_and_comes_back_as_somebody_new()
+-> anyhow::Result<()> {
     let _alone = alone().await;
     let product = Product::start(&[]).await?;
     let (anna, bert) = (person(1), person(2));
@@ -288,6 +289,7 @@ async fn who_has_it_all_deleted_is_gone_and_comes_back_as_somebody_new() -> anyh
         product.sandbox_of(&anna).await?,
     );
     anyhow::ensure!(!left_in_docker(&sandbox).await?.is_empty());
+    has_it_all_sent(&product, &anna, &secret).await?;
 
     product.says(&anna, "delete my data.").await?;
     hears(&product, &anna, CONFIRM, 1).await?;
@@ -327,6 +329,49 @@ async fn who_has_it_all_deleted_is_gone_and_comes_back_as_somebody_new() -> anyh
     );
     asks(&product, &bert, "still-here").await?;
     product.finish(&[]).await
+}
+
+/// What they wrote, what their agent noted in its own files, and nothing of anybody else's.
+async fn has_it_all_sent(product: &Product, anna: &Person, secret: &str) -> anyhow::Result<()> {
+    let write = ToolCall {
+        name: "write".to_owned(),
+        arguments: json!({ "path": "/state/workspace/notes/tea.md", "content": "Anna likes tea" }),
+    };
+    let noted = Script::Tools {
+        rounds: vec![vec![write]],
+        text: "Noted, the tea.".to_owned(),
+    };
+    product.model.program(Rule::new(noted).when("I like tea"));
+    product.says(anna, "I like tea").await?;
+    hears(product, anna, "Noted, the tea.", 1).await?;
+    product.says(anna, "Export my data").await?;
+    hears(product, anna, "answer EXPORT within ten minutes", 1).await?;
+    product.says(anna, "EXPORT").await?;
+    hears(product, anna, "This is what I have of you.", 1).await?;
+
+    let uploads = product.whatsapp.read(|state| state.uploads.clone());
+    let [file] = &uploads[..] else {
+        anyhow::bail!("{} files for one export", uploads.len());
+    };
+    anyhow::ensure!((file.mime.as_str(), file.name.as_str()) == ("text/plain", "my-data.txt"));
+    let text = std::str::from_utf8(&file.bytes)?;
+    let phone = anna.phone.as_deref().context("Anna has a phone")?;
+    for expected in [
+        secret,
+        phone,
+        "== notes/tea.md ==",
+        "Anna likes tea",
+        "== SOUL.md ==",
+    ] {
+        anyhow::ensure!(text.contains(expected), "no {expected} in {text}");
+    }
+    for ours in ["broker-token", "gateway", "== AGENTS.md =="] {
+        anyhow::ensure!(!text.contains(ours), "{ours} in {text}");
+    }
+    // Its agent is stopped for it, and goes on where it was.
+    let next = asks(product, anna, "after-export").await?;
+    anyhow::ensure!(product.knew(&next, secret).await?, "it has forgotten");
+    Ok(())
 }
 
 /// What Docker has of a sandbox: its container and its volume.

@@ -146,21 +146,40 @@ pub fn unpack<W: Write>(
 pub fn files(
     from: impl Read,
     limits: Limits,
-    mut take: impl FnMut(&Path, u64, &mut dyn Read) -> anyhow::Result<()>,
+    take: impl FnMut(&Path, u64, &mut dyn Read) -> anyhow::Result<()>,
 ) -> anyhow::Result<Manifest> {
-    let mut seen = Seen::new(limits);
     let mut archive = tar::Archive::new(from);
     let mut entries = archive.entries().context("read a snapshot")?;
     let manifest = entries.next().context("read a snapshot: it is empty")?;
     let manifest = read_manifest(manifest.context("read a snapshot")?)?;
+    hand_out(entries, limits, take)?;
+    Ok(manifest)
+}
+
+/// Does so with what Docker read out of a volume.
+pub fn each_file(
+    from: impl Read,
+    limits: Limits,
+    take: impl FnMut(&Path, u64, &mut dyn Read) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut archive = tar::Archive::new(from);
+    hand_out(archive.entries().context("read a volume")?, limits, take)
+}
+
+fn hand_out<'a, R: Read + 'a>(
+    entries: tar::Entries<'a, R>,
+    limits: Limits,
+    mut take: impl FnMut(&Path, u64, &mut dyn Read) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut seen = Seen::new(limits);
     for entry in entries {
-        let mut entry = entry.context("read a snapshot")?;
+        let mut entry = entry.context("read an archive")?;
         if let Some((path, Kind::File)) = seen.look(&entry)? {
             let size = entry.size();
             take(&path, size, &mut entry)?;
         }
     }
-    Ok(manifest)
+    Ok(())
 }
 
 fn read_manifest(entry: Entry<'_, impl Read>) -> anyhow::Result<Manifest> {

@@ -9,7 +9,8 @@ use crate::id::TenantId;
 /// They want to hear nothing more.
 pub async fn opt_out(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<()> {
     sqlx::query!(
-        "update tenant set status = 'opted_out', asked_until = null
+        "update tenant set status = 'opted_out', asked_until = null,
+             export_asked_until = null, export_due = null, export_by = null
          where id = $1 and status in ('active', 'undecided')",
         id as TenantId,
     )
@@ -52,7 +53,8 @@ pub async fn ask(
 /// They confirmed it: they hear our last message and nothing more, and are erased by then.
 pub async fn leave(db: impl PgExecutor<'_>, id: TenantId, by: DateTime<Utc>) -> anyhow::Result<()> {
     sqlx::query!(
-        "update tenant set status = 'opted_out', asked_until = null, leaves_by = $2
+        "update tenant set status = 'opted_out', asked_until = null, leaves_by = $2,
+             export_asked_until = null, export_due = null, export_by = null
          where id = $1 and status in ('active', 'undecided')",
         id as TenantId,
         by,

@@ -4,6 +4,7 @@ pub mod address;
 pub mod allowed;
 pub mod blocked;
 pub mod consent;
+pub mod export;
 pub mod invite;
 pub mod leave;
 pub mod role;
@@ -38,6 +39,8 @@ pub struct Tenant {
     pub told_at: Option<DateTime<Utc>>,
     /// Until then the word that we asked for deletes all of theirs.
     pub asked_until: Option<DateTime<Utc>>,
+    /// Until then the other word has us send them all that we hold of them.
+    pub export_asked_until: Option<DateTime<Utc>>,
     /// They are about to be erased.
     pub leaves: bool,
     /// They were asked whether they agree, and do not.
@@ -121,6 +124,7 @@ pub async fn create(
         status,
         told_at: None,
         asked_until: None,
+        export_asked_until: None,
         leaves: false,
         declined: false,
     })
@@ -130,7 +134,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Optio
     let tenant = sqlx::query_as!(
         Tenant,
         r#"select id as "id: TenantId", status as "status: Status", told_at, asked_until,
-                  leaves_by is not null as "leaves!",
+                  export_asked_until, leaves_by is not null as "leaves!",
                   consent is not distinct from 'declined' as "declined!"
          from tenant where id = $1"#,
         id as TenantId,
@@ -278,7 +282,9 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
 pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let erased = sqlx::query!(
         "update tenant set status = 'erased', name = null, role = null, role_is_new = false, last_inbound_at = null,
-             told_at = null, asked_until = null, leaves_by = null, consent = null, consent_at = null, has_agenda = false, time_zone = 'UTC', language = 'en'
+             told_at = null, asked_until = null, leaves_by = null, consent = null, consent_at = null,
+             export_asked_until = null, export_due = null, export_by = null,
+             has_agenda = false, time_zone = 'UTC', language = 'en'
          where id = $1 and (status <> 'erased' or name is not null or last_inbound_at is not null)",
         id as TenantId,
     )

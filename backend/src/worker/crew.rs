@@ -10,6 +10,7 @@ use super::{
     backup::Backing,
     deliver::Delivery,
     exchange::{Exchange, Typing, compose},
+    export::Exporting,
     leave::Leaving,
     listen,
     poll::Polling,
@@ -167,6 +168,17 @@ pub async fn start(
         unasked_per_day: config.limits.unasked_per_day,
         llm: config.llm.clone(),
     };
+    let exporting = Arc::new(Exporting {
+        db: db.clone(),
+        clock: clock.clone(),
+        lease: lease.clone(),
+        opener: opener.clone(),
+        sealer: sealer.clone(),
+        sandboxes: sandboxes.clone(),
+        lines: lines.clone(),
+        client: client.clone(),
+        wakes: wakes.clone(),
+    });
     let exchange = Arc::new(Exchange {
         db: db.clone(),
         clock,
@@ -229,6 +241,11 @@ pub async fn start(
         let leaving = leaving.clone();
         async move { leaving.step().await }
     });
+    let export = run_loop("export", Arc::default(), shutdown.clone(), move || {
+        let exporting = exporting.clone();
+        async move { exporting.step().await }
+    });
+    shutdown.run_forever("export", export);
     shutdown.run_forever("leave", leave);
     shutdown.run_forever("remind", remind);
     shutdown.run_forever("route", route);

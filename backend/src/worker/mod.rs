@@ -7,6 +7,7 @@ pub mod backup;
 pub mod crew;
 pub mod deliver;
 pub mod exchange;
+pub mod export;
 pub mod leave;
 pub mod listen;
 pub mod measure;

@@ -1,6 +1,7 @@
 //! What a person can tell us beside what they tell their agent: stop, begin afresh, leave.
 
 mod commands;
+mod exporting;
 mod leaving;
 mod rows;
 

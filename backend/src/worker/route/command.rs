@@ -26,6 +26,10 @@ pub enum Command {
     Delete,
     /// And they mean it.
     Confirm,
+    /// They want all that we have of them.
+    Export,
+    /// And they mean it.
+    ConfirmExport,
 }
 
 /// `None`: it is for the agent. What a whole group reads is no one person's to command, and what is
@@ -42,6 +46,7 @@ pub fn read(message: &Message) -> Option<Command> {
         "STOP" => return Some(Command::OptOut),
         "START" => return Some(Command::OptIn),
         copy::DELETE_WORD => return Some(Command::Confirm),
+        copy::EXPORT_WORD => return Some(Command::ConfirmExport),
         _ => {}
     }
     let text = text.to_lowercase();
@@ -49,8 +54,11 @@ pub fn read(message: &Message) -> Option<Command> {
         "/stop" => Some(Command::Stop),
         "/new" => Some(Command::Fresh),
         "/help" => Some(Command::Help),
-        _ if text.trim_end_matches('.') == "delete my data" => Some(Command::Delete),
-        _ => None,
+        text => match text.trim_end_matches('.') {
+            "delete my data" => Some(Command::Delete),
+            "export my data" => Some(Command::Export),
+            _ => None,
+        },
     }
 }
 
@@ -60,7 +68,7 @@ impl Command {
     pub fn is_urgent(self) -> bool {
         match self {
             Self::Stop | Self::OptOut | Self::Delete | Self::Confirm => true,
-            Self::Fresh | Self::Help | Self::OptIn => false,
+            Self::Fresh | Self::Help | Self::OptIn | Self::Export | Self::ConfirmExport => false,
         }
     }
 }
@@ -98,6 +106,8 @@ mod tests {
             assert_eq!(said(text), Some(Command::Delete), "{text:?}");
         }
         assert_eq!(said("DELETE"), Some(Command::Confirm));
+        assert_eq!(said("Export my data."), Some(Command::Export));
+        assert_eq!(said("EXPORT"), Some(Command::ConfirmExport));
     }
 
     #[test]
@@ -117,6 +127,9 @@ mod tests {
             "Delete",
             "please delete my data",
             "delete my data now",
+            "export",
+            "Export",
+            "export my data to Anna",
             "new",
             "help",
             "> STOP",

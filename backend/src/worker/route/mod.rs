@@ -177,6 +177,7 @@ impl Routing {
         let command = command::read(&message).filter(|command| match command {
             Command::OptIn => tenant.status == Status::OptedOut,
             Command::Confirm => tenant.asked_until.is_some_and(|until| now < until),
+            Command::ConfirmExport => tenant.export_asked_until.is_some_and(|until| now < until),
             _ => true,
         });
         match tenant.status {

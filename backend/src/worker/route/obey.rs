@@ -21,12 +21,14 @@ use crate::{
 /// The turns whose end a person can notice.
 const ASKED_FOR: [Trigger; 2] = [Trigger::Message, Trigger::Reminder];
 const ALL: [Trigger; 3] = [Trigger::Message, Trigger::Reminder, Trigger::Heartbeat];
-/// How long the word counts that confirms a deletion: long enough to think, too short to forget what
+/// How long the word counts that confirms a deletion or an export: long enough to think, too short to forget what
 /// was asked.
 const CONFIRM_WITHIN: TimeDelta = TimeDelta::minutes(10);
 /// How long our last message may take before a person is erased all the same: WhatsApp may be away,
 /// and a send whose outcome is unclear is repeated after 90 s.
 const LEAVE_WITHIN: TimeDelta = TimeDelta::minutes(10);
+/// How long we try to put an export together and to hand it over before we say that we could not.
+const EXPORT_WITHIN: TimeDelta = TimeDelta::hours(1);
 /// "Nothing is running" is said at most once in so many seconds.
 const SAY_NOTHING_RUNS_EVERY: i64 = 60;
 
@@ -44,6 +46,8 @@ impl Command {
             Self::OptIn => "opt_in",
             Self::Delete => "delete_asked",
             Self::Confirm => "delete_confirmed",
+            Self::Export => "export_asked",
+            Self::ConfirmExport => "export_confirmed",
         }
     }
 }
@@ -107,6 +111,15 @@ impl Routing {
             Command::Delete => {
                 tenant::leave::ask(&mut *db, tenant, now + CONFIRM_WITHIN).await?;
                 self.say(db, tenant, key, copy::confirm_deletion(), now)
+                    .await
+            }
+            Command::Export => {
+                tenant::export::ask(&mut *db, tenant, now + CONFIRM_WITHIN).await?;
+                self.say(db, tenant, key, copy::confirm_export(), now).await
+            }
+            Command::ConfirmExport => {
+                tenant::export::want(&mut *db, tenant, now + EXPORT_WITHIN, now).await?;
+                self.say(db, tenant, key, copy::EXPORTING.to_owned(), now)
                     .await
             }
             Command::Confirm => {

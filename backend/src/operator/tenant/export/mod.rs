@@ -11,7 +11,6 @@
 //! The agent's files come from a snapshot that is taken now, so that they are whole.
 
 mod out;
-mod tables;
 
 use std::path::PathBuf;
 
@@ -32,6 +31,7 @@ use crate::{
         seal::BackupKey,
         store::Store,
     },
+    export::tables,
     id::{SandboxId, TenantId},
     operator::{
         actor::Actor,
@@ -108,7 +108,7 @@ pub async fn run(
     event::record(&db, event, now).await?;
     let opener = Opener::new(&master);
     let mut counts = json!({});
-    for (name, table) in tables::all(&db, &opener, &person).await? {
+    for (name, table) in tables::all(&db, &opener, id).await? {
         if let Some(rows) = table.as_array() {
             counts[name] = json!(rows.len());
         }

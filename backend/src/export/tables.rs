@@ -1,11 +1,10 @@
 //! What the tables hold of a person, opened and in plain words. Reads only; no table is owned.
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::look::Listed;
 use crate::{
     id::TenantId,
     operator::answer::stamp,
@@ -21,11 +20,10 @@ use crate::{
 pub async fn all(
     db: &PgPool,
     opener: &Opener,
-    person: &Listed,
+    id: TenantId,
 ) -> anyhow::Result<[(&'static str, Value); 5]> {
-    let id = person.id;
     Ok([
-        ("person", who(db, opener, person).await?),
+        ("person", who(db, opener, id).await?),
         ("messages", messages(db, opener, id).await?),
         ("reminders", reminders(db, opener, id).await?),
         ("usage", usage(db, id).await?),
@@ -41,42 +39,45 @@ fn opened(opener: &Opener, sealed: Option<&[u8]>) -> anyhow::Result<Option<Strin
     Ok(Some(String::from_utf8_lossy(&plain).into_owned()))
 }
 
-async fn who(db: &PgPool, opener: &Opener, person: &Listed) -> anyhow::Result<Value> {
+async fn who(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result<Value> {
     let row = sqlx::query!(
-        "select name, language, consent, consent_at from tenant where id = $1",
-        person.id as TenantId
+        "select t.status, t.name, t.role, t.language, t.time_zone, t.quiet_from, t.quiet_to, t.created_at,
+                t.last_inbound_at, t.consent, t.consent_at, l.phone_number_id
+         from tenant t join line l on l.id = t.line_id where t.id = $1",
+        id as TenantId
     )
     .fetch_one(db)
     .await
     .context("read a person's row")?;
     let rows = sqlx::query!(
         "select kind, address, retired_at from tenant_address where tenant_id = $1 order by kind",
-        person.id as TenantId
+        id as TenantId
     )
     .fetch_all(db)
     .await
     .context("read a person's addresses")?;
     let mut addresses = Vec::new();
-    for row in rows {
-        let address = opened(opener, Some(&row.address))?;
+    for one in rows {
+        let address = opened(opener, Some(&one.address))?;
         addresses.push(
-            json!({ "kind": row.kind, "address": address, "until": row.retired_at.map(stamp) }),
+            json!({ "kind": one.kind, "address": address, "until": one.retired_at.map(stamp) }),
         );
     }
+    let hour = |time: NaiveTime| time.format("%H:%M").to_string();
     Ok(json!({
-        "id": person.id.0,
-        "status": person.status,
-        "role": person.role,
+        "id": id.0,
+        "status": row.status,
+        "role": row.role,
         "name": opened(opener, row.name.as_deref())?,
         "addresses": addresses,
-        "number_written_to": person.phone_number_id,
+        "number_written_to": row.phone_number_id,
         "language": row.language,
         "consent": row.consent,
         "consent_at": row.consent_at.map(stamp),
-        "time_zone": person.time_zone,
-        "quiet_hours": person.quiet(),
-        "first_contact": stamp(person.created_at),
-        "last_message": person.last_inbound_at.map(stamp),
+        "time_zone": row.time_zone,
+        "quiet_hours": format!("{}-{}", hour(row.quiet_from), hour(row.quiet_to)),
+        "first_contact": stamp(row.created_at),
+        "last_message": row.last_inbound_at.map(stamp),
     }))
 }
 
