@@ -207,6 +207,7 @@ const METRICS: &[Metric] = &[
         .each("outcome", &["fetched", "gone", "too_large", "wrong", "away", "over_limit"]),
     counter("clawkaka_voice_total", By::Worker, "Voice messages, by what became of them.")
         .each("outcome", &["heard", "heard_before", "silent", "too_long", "refused", "away", "no_service"]),
+    counter("clawkaka_voice_seconds_total", By::Worker, "Seconds of speech that the operator's service put into words."),
     counter("clawkaka_files_sent_total", By::Worker,
         "Files that agents wanted to send, by what became of them.")
         .each("outcome", &["sent", "missing", "unfit", "refused"]),

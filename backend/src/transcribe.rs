@@ -26,6 +26,8 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 /// As likely as this not speech at all (OpenAI: `no_speech_prob`), and what was heard was made up.
 const NO_SPEECH: f64 = 0.8;
 const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// [`MAX_BYTES`] at the lowest rate that Opus has, 6 kbit/s (RFC 6716, section 2.1.1), and somewhat more.
+const LONGEST: Duration = Duration::from_secs(10 * 3600);
 
 /// How it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,15 @@ pub struct Transcriber {
     pub service: Service,
 }
 
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Empty when nobody spoke.
+    pub words: String,
+    /// How long it is, begun seconds counted: services charge by it.
+    pub seconds: i64,
+}
+
 /// Why there are no words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unheard {
@@ -74,8 +85,8 @@ impl Way {
 }
 
 impl Transcriber {
-    /// What was said; empty when nobody spoke.
-    pub async fn hear(&self, bytes: &Bytes, mime: &str, name: &str) -> Result<String, Unheard> {
+    /// What was said.
+    pub async fn hear(&self, bytes: &Bytes, mime: &str, name: &str) -> Result<Heard, Unheard> {
         if bytes.len() > MAX_BYTES {
             return Err(Unheard::TooLong);
         }
@@ -91,7 +102,7 @@ impl Transcriber {
         }
     }
 
-    async fn try_hear(&self, bytes: &Bytes, mime: &str, name: &str) -> Result<String, Unheard> {
+    async fn try_hear(&self, bytes: &Bytes, mime: &str, name: &str) -> Result<Heard, Unheard> {
         let request = self.request(bytes, mime, name);
         let request = request.map_err(|_| Unheard::Refused(0))?.timeout(WITHIN);
         let answer = request
@@ -104,9 +115,14 @@ impl Transcriber {
             status => return Err(Unheard::Refused(status.as_u16())),
         }
         let told = read(answer).await.ok_or(Unheard::Away("no JSON"))?;
-        Ok(match self.service.way {
-            Way::Deepgram => of_deepgram(&told),
-            Way::OpenAi | Way::WhisperCpp => of_whisper(&told),
+        let (words, duration) = match self.service.way {
+            Way::Deepgram => (of_deepgram(&told), told.pointer("/metadata/duration")),
+            Way::OpenAi | Way::WhisperCpp => (of_whisper(&told), told.get("duration")),
+        };
+        let told = duration.and_then(seconds);
+        Ok(Heard {
+            words,
+            seconds: begun(told.or_else(|| seconds_of_ogg(bytes)).unwrap_or_default()),
         })
     }
 
@@ -189,6 +205,25 @@ fn of_deepgram(told: &Value) -> String {
     plain(best.and_then(Value::as_str).unwrap_or_default())
 }
 
+/// OpenAI has said it as a number and as a text.
+fn seconds(told: &Value) -> Option<f64> {
+    let text = || told.as_str()?.parse().ok();
+    told.as_f64().or_else(text)
+}
+
+/// Where the service does not say: WhatsApp's voice is Opus in Ogg, whose last page tells the samples up
+/// to its end, 48,000 a second (RFC 7845, section 4).
+fn seconds_of_ogg(bytes: &[u8]) -> Option<f64> {
+    let last = bytes.windows(4).rposition(|at| at == b"OggS")?;
+    let samples = bytes.get(last + 6..last + 14)?.try_into().ok()?;
+    Some(u64::from_le_bytes(samples) as f64 / 48_000.0)
+}
+
+/// A file may say anything of itself.
+fn begun(seconds: f64) -> i64 {
+    seconds.ceil().clamp(0.0, LONGEST.as_secs_f64()) as i64
+}
+
 /// Whisper writes sounds that are no words in brackets or between stars: alone they say nothing.
 fn plain(text: &str) -> String {
     let text = text.replace('\0', "");
@@ -240,6 +275,21 @@ mod tests {
         let deepgram =
             json!({"results": {"channels": [{"alternatives": [{"transcript": "Buy milk."}]}]}});
         assert_eq!(of_deepgram(&deepgram), "Buy milk.");
+    }
+
+    #[test]
+    fn it_is_as_long_as_the_service_says_or_the_file() {
+        assert_eq!(seconds(&json!(8.47)), Some(8.47));
+        assert_eq!(seconds(&json!("8.47")), Some(8.47));
+        assert_eq!(seconds(&json!(null)), None);
+        let page =
+            |samples: u64| [b"OggS\0\x04".as_slice(), &samples.to_le_bytes(), &[0; 20]].concat();
+        let voice = [page(0), page(48_000), page(96_001)].concat();
+        assert_eq!(seconds_of_ogg(&voice).map(begun), Some(3));
+        assert_eq!(seconds_of_ogg(b"ID3 a song"), None);
+        assert_eq!(seconds_of_ogg(b"OggS\0\x04"), None);
+        assert_eq!(begun(f64::NAN), 0);
+        assert_eq!(seconds_of_ogg(&page(u64::MAX)).map(begun), Some(36_000));
     }
 
     #[test]

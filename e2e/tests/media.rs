@@ -12,6 +12,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 const PAGE: &[u8] = b"<!DOCTYPE html><html><body>Not a photo</body></html>";
+/// What the simulated service says, with the second that has begun.
+const SPOKEN_SECONDS: i64 = 3;
 const METADATA: &str = "http://169.254.169.254/latest/meta-data/";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +91,8 @@ async fn a_voice_message_becomes_words(product: &Product, anna: &Person) -> anyh
         .model
         .read(|state| state.speeches.iter().map(|one| one.heard).sum());
     anyhow::ensure!(heard == 1, "the same message was paid for {heard} times");
+    let paid = "select sum(seconds)::bigint from usage where model = 'whisper-1'";
+    anyhow::ensure!(product.postgres.count(paid).await? == SPOKEN_SECONDS);
 
     // What nobody said is not made up.
     let silence = [OGG, b"silence"].concat();

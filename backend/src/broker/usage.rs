@@ -1,4 +1,5 @@
-//! The table `usage`: what every call of a model cost, and the limits that follow from it.
+//! The table `usage`: what every call of a model cost, and every voice message that was heard, and the limits
+//! that follow from it.
 //!
 //! A call is reserved at its worst case before it is forwarded and settled when its usage is
 //! known. A row whose process died stays reserved and counts at its worst case until it is a day
@@ -34,6 +35,16 @@ pub struct Call<'a> {
     pub turn_since: DateTime<Utc>,
 }
 
+/// Speech that was put into words.
+#[derive(Clone, Copy, Debug)]
+pub struct Speech<'a> {
+    pub sandbox: SandboxId,
+    pub tenant: TenantId,
+    /// Of the service.
+    pub model: &'a str,
+    pub seconds: i64,
+}
+
 /// Which limit a call met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
@@ -56,11 +67,11 @@ pub async fn reserve(
     let met = sqlx::query_scalar!(
         r#"
         with recent as (
-            select at, tokens, coalesce(tenant_id = $3, false) or sandbox_id = $2 as own
+            select at, tokens, seconds, coalesce(tenant_id = $3, false) or sandbox_id = $2 as own
             from usage where at > $8
         ), met as (
             select case
-                when count(*) filter (where own and at >= $7) >= $9 then 'calls_per_turn'
+                when count(*) filter (where own and at >= $7 and seconds = 0) >= $9 then 'calls_per_turn'
                 when coalesce(sum(tokens) filter (where own), 0) + $6::bigint > $10::bigint then 'tenant_day'
                 when coalesce(sum(tokens), 0) + $6::bigint > $11::bigint then 'day'
             end as limit_met
@@ -109,6 +120,27 @@ pub async fn spent(
     .fetch_one(db)
     .await?;
     Ok((spent.own, spent.all))
+}
+
+/// Writes down what was heard. It counts against no limit but that of files.
+pub async fn heard(
+    db: impl PgExecutor<'_>,
+    speech: &Speech<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into usage (request_id, sandbox_id, tenant_id, at, model, tokens, seconds, state)
+         values ($1, $2, $3, $4, $5, 0, $6, 'final')",
+        CallId::new().0,
+        speech.sandbox.0,
+        speech.tenant.0,
+        now,
+        speech.model,
+        speech.seconds,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Replaces a call's worst case by what it cost. Harmless when done twice.

@@ -163,7 +163,7 @@ async fn reminders(db: &PgPool, opener: &Opener, id: TenantId) -> anyhow::Result
 async fn usage(db: &PgPool, id: TenantId) -> anyhow::Result<Value> {
     let rows = sqlx::query!(
         r#"select date_trunc('day', at) as "day!", model, count(*) as "calls!",
-                  sum(tokens)::bigint as "tokens!"
+                  sum(tokens)::bigint as "tokens!", sum(seconds)::bigint as "seconds!"
            from usage where tenant_id = $1 group by 1, 2 order by 1, 2"#,
         id as TenantId
     )
@@ -172,7 +172,7 @@ async fn usage(db: &PgPool, id: TenantId) -> anyhow::Result<Value> {
     .context("read a person's usage")?;
     let rows = rows.into_iter().map(|row| {
         json!({ "day": row.day.date_naive(), "model": row.model, "calls": row.calls,
-                "tokens": row.tokens })
+                "tokens": row.tokens, "seconds_of_speech": row.seconds })
     });
     Ok(rows.collect())
 }

@@ -75,7 +75,7 @@ pub(super) async fn transcribe(
         None => ("Thank you for watching!".to_owned(), 0.97),
     };
     Json(json!({
-        "task": "transcribe", "language": "english", "duration": 2.0, "text": text,
+        "task": "transcribe", "language": "english", "duration": 2.4, "text": text,
         "segments": [{"id": 0, "text": text, "no_speech_prob": no_speech}],
     }))
     .into_response()

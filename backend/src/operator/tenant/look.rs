@@ -35,6 +35,8 @@ pub struct Listed {
     pub intent: Option<String>,
     pub failures: i32,
     pub tokens_day: i64,
+    /// Of speech that was put into words.
+    pub seconds_day: i64,
 }
 
 impl Listed {
@@ -67,6 +69,7 @@ impl Listed {
             "messages_in_turn": self.in_turn,
             "queued_answers": self.queued,
             "tokens_24h": self.tokens_day,
+            "voice_seconds_24h": self.seconds_day,
             "sandbox": sandbox,
         })
     }
@@ -110,7 +113,9 @@ async fn select(
              s.id as "sandbox?: SandboxId", s.slot as "slot?", s.intent as "intent?",
              coalesce(s.failures, 0) as "failures!",
              (select coalesce(sum(u.tokens), 0)::bigint from usage u
-              where u.tenant_id = t.id and u.at > $2) as "tokens_day!"
+              where u.tenant_id = t.id and u.at > $2) as "tokens_day!",
+             (select coalesce(sum(u.seconds), 0)::bigint from usage u
+              where u.tenant_id = t.id and u.at > $2) as "seconds_day!"
            from tenant t join line l on l.id = t.line_id
              left join sandbox s on s.tenant_id = t.id
            where $3::uuid is null or t.id = $3

@@ -175,6 +175,7 @@ fn text(
         ),
         ("failed starts", failing),
         ("tokens, 24 h", Some(person.tokens_day.to_string())),
+        ("speech, 24 h", Some(format!("{} s", person.seconds_day))),
     ]);
     for one in done {
         text.push_str(&format!(

@@ -78,7 +78,7 @@ impl Exchange {
         };
         let (bytes, now) = (file.bytes.len() as i64, self.clock.now());
         media::brought(&self.db, turn.tenant, &file.digest, bytes, now).await?;
-        let words = match self.words(turn.tenant, media, &file).await? {
+        let words = match self.words(turn, media, &file).await? {
             Ok(words) => words,
             Err(missing) => return Ok(Err(missing)),
         };
