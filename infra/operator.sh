@@ -20,7 +20,7 @@ Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy
                                     stop what goes out, and let it go again; webhooks are stored meanwhile
   line list | add | remove LINE | test LINE [--to NUMBER]
                                     the numbers that people write to; secrets from files or standard input
-  send --to ID|NUMBER --text TEXT|- [--key KEY] [--wait]
+  send --to ID|NUMBER --text TEXT|- | --template LANGUAGE=NAME | --image FILE | --document FILE [--key KEY] [--wait]
                                     says something to one person, as ourselves, once
   tenant list | show ID | suspend ID | resume ID | export ID --to PATH | erase ID
   sandbox list | show ID | logs ID | wake ID | pause ID | stop ID
@@ -84,6 +84,10 @@ in_containers() {
       hand_in_files "$@"
       return
     fi
+    if [[ $1 == send ]]; then
+      hand_in_content "$@"
+      return
+    fi
     exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "$@"
   fi
   for role in worker web-a web-b broker; do
@@ -126,6 +130,32 @@ hand_in_files() {
       *) first_line <"${files[$name]}" ;;
     esac
   done | docker exec -i "$(container worker)" clawkaka "${words[@]}" "${options[@]}"
+}
+
+# So does a file that is to be sent, under its own name.
+hand_in_content() {
+  local words=() content='' name='' named=''
+  while (($#)); do
+    case $1 in
+      --image=* | --document=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
+      --image | --document)
+        (($# > 1)) || die "$1 needs a file."
+        words+=("$1" -)
+        content=$2
+        if [[ $1 == --document && $2 != - ]]; then name=${2##*/}; fi
+        shift
+        ;;
+      --name | --name=*) words+=("$1") named=yes ;;
+      *) words+=("$1") ;;
+    esac
+    shift
+  done
+  if [[ -z $content || $content == - ]]; then
+    exec docker exec "${terminal[@]}" "$(container worker)" clawkaka "${words[@]}"
+  fi
+  [[ -r $content ]] || die "there is no file $content to read."
+  if [[ $name && ! $named ]]; then words+=(--name "$name"); fi
+  exec docker exec -i "$(container worker)" clawkaka "${words[@]}" <"$content"
 }
 
 # Takes no more than it gives, so that the next one has the next line.

@@ -188,7 +188,7 @@ const METRICS: &[Metric] = &[
     counter("clawkaka_routed_total", By::Worker, "Updates routed, by outcome.")
         .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "noted", "taken_back",
             "invited", "agreed", "declined", "opted_out", "stop", "fresh", "help", "opt_out", "opt_in", "delete_asked",
-            "delete_confirmed", "call", "rekeyed", "unknown", "unknown_line"]),
+            "delete_confirmed", "export_asked", "export_confirmed", "call", "rekeyed", "unknown", "unknown_line"]),
     histogram("clawkaka_turn_seconds", By::Worker, TURNS,
         "Time from a turn's start to its end, by trigger and outcome.").apart(),
     histogram("clawkaka_answer_seconds", By::Worker, TURNS,

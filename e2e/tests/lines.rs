@@ -8,9 +8,10 @@ use e2e::{
     PATIENCE, Product, Whatsapp, alone, command,
     crowd::{mark, person},
     logs,
+    sample::PDF,
     whatsapp::{Fault, FaultRule, Message, Signature, signature},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,15 +189,16 @@ async fn an_operator_says_something_to_a_person_once() -> anyhow::Result<()> {
     let piped = command::output(piped, b"From a pipe.\n").await?;
     let piped: Value = serde_json::from_slice(&piped).context("read the answer")?;
     anyhow::ensure!(piped["state"] == "accepted", "{piped:#}");
+    the_same_file_goes_once(&product, &id).await?;
 
     product.settled().await?;
     let chat = product.whatsapp.chat(&anna);
     let ours = chat.iter().map(|bubble| bubble.text.as_str());
     // What she was told at first contact, and her answer, came before.
     let ours: Vec<_> = ours.skip_while(|text| *text != "We are back.").collect();
-    anyhow::ensure!(ours == ["We are back.", "From a pipe."], "{ours:?}");
+    anyhow::ensure!(ours.len() == 3 && ours[1] == "From a pipe.", "{ours:?}");
     let events = "select count(*) from event where kind = 'send'";
-    anyhow::ensure!(product.postgres.count(events).await? == 2, "not on record");
+    anyhow::ensure!(product.postgres.count(events).await? == 3, "not on record");
 
     // She wrote long ago, or it would be tried again. And the answer to the send says so: a status may come
     // after the command has ended.
@@ -227,6 +229,46 @@ async fn an_operator_says_something_to_a_person_once() -> anyhow::Result<()> {
         "{told:#}"
     );
     product.finish(&[]).await
+}
+
+async fn the_same_file_goes_once(product: &Product, id: &str) -> anyhow::Result<()> {
+    let send = |file: &'static [u8], key: &'static str| async move {
+        let mut send = product.command("send")?;
+        send.args([
+            "--to",
+            id,
+            "--document",
+            "-",
+            "--name",
+            "report.pdf",
+            "--wait",
+            "--json",
+        ]);
+        send.args(["--caption", "The report", "--key", key]);
+        command::output(send, file).await
+    };
+    for is_new in [true, false] {
+        let said: Value = serde_json::from_slice(&send(PDF, "report").await?)?;
+        let expected = said["changed"] == is_new && said["state"] == "accepted";
+        anyhow::ensure!(expected, "{said:#}");
+    }
+    let other = send(b"Another file", "report").await;
+    anyhow::ensure!(other.is_err(), "one key for two files");
+    let archive = send(b"PK\x05\x06 an archive", "archive").await;
+    anyhow::ensure!(archive.is_err(), "it takes what WhatsApp does not");
+
+    let uploads = product.whatsapp.read(|state| state.uploads.clone());
+    let [file] = &uploads[..] else {
+        anyhow::bail!("{} uploads of one file", uploads.len());
+    };
+    anyhow::ensure!(file.bytes == PDF && file.name == "report.pdf");
+    let document = json!({"id": file.id, "caption": "The report", "filename": "report.pdf"});
+    let sent = product.whatsapp.read(|state| {
+        let bodies = state.calls.iter().map(|call| &call.body["document"]);
+        bodies.filter(|sent| **sent == document).count()
+    });
+    anyhow::ensure!(sent == 1, "the document was sent {sent} times");
+    Ok(())
 }
 
 /// `clawkaka line …` with something typed, and everything it said.

@@ -31,6 +31,7 @@ use stored::Stored;
 use template::Templates;
 
 use crate::{
+    config::Named,
     id::LineId,
     seal::{KEY_ID, Opener},
     whatsapp::{
@@ -66,6 +67,19 @@ impl Line {
             poll_every: None,
             templates: Templates::default(),
         })
+    }
+
+    /// One that the environment names.
+    pub fn of(id: LineId, named: &Named<'_>) -> Self {
+        Self {
+            id,
+            api: named.api.clone(),
+            phone_number_id: named.number.to_owned(),
+            access_token: named.access_token.clone(),
+            delivery: named.delivery,
+            poll_every: named.poll_every,
+            templates: named.templates.clone(),
+        }
     }
 
     /// As the client wants it.

@@ -62,7 +62,7 @@ pub enum Command {
     #[command(subcommand)]
     Invite(invite::Command),
     /// Says something to one person, once, as ourselves.
-    Send(send::Options),
+    Send(Box<send::Options>),
     /// Backs up everything that changed, at BACKUP_TO.
     Backup(backup::Options),
     /// Brings a whole deployment back from its backups, into an empty database.
@@ -117,7 +117,7 @@ pub async fn answer(
         Command::Line(command) => line::run(command, problems, now).await,
         Command::Block(command) => block::run(command, problems, now).await,
         Command::Invite(command) => invite::run(command, problems, now).await,
-        Command::Send(options) => send::run(options, problems, now).await,
+        Command::Send(options) => send::run(*options, problems, now).await,
         Command::Nuke(options) => nuke::run(options, problems).await,
         Command::Backup(options) => backup::run(options, problems, now).await,
         Command::Restore(options) => restore::run(options, problems, now).await,

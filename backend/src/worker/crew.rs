@@ -270,15 +270,7 @@ async fn lines(
         let id = line::seed(db, line.api.provider, line.number).await?;
         // A restart is how an operator says that a refused token has been replaced.
         line::unblock(db, id).await?;
-        named.push(Line {
-            id,
-            api: line.api.clone(),
-            phone_number_id: line.number.to_owned(),
-            access_token: line.access_token.clone(),
-            delivery: line.delivery,
-            poll_every: line.poll_every,
-            templates: line.templates.clone(),
-        });
+        named.push(Line::of(id, &line));
     }
     let lines = Lines::of(named);
     let (added, apis) = (lines.clone(), [Provider::Meta, Provider::Kapso]);

@@ -4,11 +4,9 @@
 //! freeze. The key makes it one message however often the command is given.
 
 mod to;
+mod what;
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -29,28 +27,27 @@ use crate::{
     config::Keys,
     freeze,
     id::TenantId,
-    line::{self, template::Template},
+    line,
     outbox::{
         self, Class, Draft, State,
         look::{self, Queued},
     },
     seal::{MasterKey, Opener, Sealer},
     tenant::window,
-    whatsapp::{
-        outgoing::Outgoing,
-        split::{MAX_TEXT_CHARS, split},
-    },
+    whatsapp::outgoing::Outgoing,
 };
 use to::Person;
+use what::{Label, Said, What};
 
 const HELP: &str = "Examples:
   clawkaka send --to 0198c0de-… --text 'We are back.' --key back-2026-11
   clawkaka send --to +4366012345678 --text - --wait < note.txt
   clawkaka send --to US.13491208655302741918 --text 'Hello' --line 106540352242922
   clawkaka send --to 0198c0de-… --template de=wir_sind_zurueck --key back-2026-11
+  clawkaka send --to 0198c0de-… --document invoice.pdf --caption 'Yours of May' --key invoice-5
 
 With the same --key again nothing is sent again, and the answer says so. A text that is too long for
-one message goes as several. WhatsApp takes what we say only within 24 hours after a person's last
+one message goes as several; a file goes as what its bytes are, and is given to WhatsApp once. WhatsApp takes what we say only within 24 hours after a person's last
 message; later it is held, and goes out when they write again. A template goes out at any time, and
 past what is held. Exit code 0: it is queued; with --wait, only if WhatsApp has it.";
 
@@ -58,8 +55,6 @@ past what is held. Exit code 0: it is queued; with --wait, only if WhatsApp has 
 const MAX_WAIT: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 const MAX_KEY_CHARS: usize = 100;
-/// More is no message any more; some twenty of WhatsApp's.
-const MAX_CHARS: usize = 20 * MAX_TEXT_CHARS;
 
 #[derive(Args)]
 #[command(after_help = format!("{HELP}\n\n{WHERE_FROM}"))]
@@ -67,12 +62,10 @@ pub struct Options {
     /// Who: the id that `clawkaka tenant list` shows, a phone number, or WhatsApp's user id. Nobody new is made.
     #[arg(long, value_name = "ID | NUMBER")]
     to: String,
-    /// What we say; `-`: from standard input.
-    #[arg(long, value_name = "TEXT", required_unless_present = "template")]
-    text: Option<String>,
-    /// In place of a text: a template that Meta approved for the number, without variables.
-    #[arg(long, value_name = "LANGUAGE=NAME", conflicts_with = "text")]
-    template: Option<Template>,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    label: Label,
     /// Your name for this message: the same again is not sent again. One is made unless given.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -97,7 +90,7 @@ pub async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Answer> {
     let key = key(options.key)?;
-    let parts = parts(options.text, options.template)?;
+    let said = options.what.read(options.label)?;
     let config = options.settings.config(problems)?;
     let Keys::Master(master) = &config.keys else {
         return Err(no_key().into());
@@ -105,6 +98,15 @@ pub async fn run(
     let db = app::connect(&config.database_url).await?;
     let person = to::find(&db, master, &options.to, options.line.as_deref()).await?;
     let actor = options.actor.name();
+    let before = look::by_key(&db, person.tenant, &stored(&key)).await?;
+    let parts = match said {
+        Said::Words(parts) => parts,
+        Said::File(file) => {
+            let is_queued = !before.is_empty();
+            let message = file.message(&db, &config, master, &person, is_queued, now);
+            vec![message.await?.ok_or_else(|| another(&key))?]
+        }
+    };
     let is_new = queue(&db, master, &person, &key, &parts, &actor, now).await?;
     let mut rows = look::by_key(&db, person.tenant, &stored(&key)).await?;
     refuse_another(master, &rows, &parts, &key)?;
@@ -133,42 +135,6 @@ fn key(key: Option<String>) -> Result<String, Refusal> {
 /// As the table has it. Further parts have a number behind.
 fn stored(key: &str) -> String {
     format!("command/{key}")
-}
-
-/// What goes out, in order.
-fn parts(said: Option<String>, template: Option<Template>) -> anyhow::Result<Vec<Outgoing>> {
-    if let Some(Template { language, name }) = template {
-        return Ok(vec![Outgoing::Template { name, language }]);
-    }
-    let said = text(said.unwrap_or_default())?;
-    let parts = split(&said, MAX_TEXT_CHARS);
-    Ok(parts.into_iter().map(Outgoing::text).collect())
-}
-
-fn text(text: String) -> anyhow::Result<String> {
-    let mut said = text;
-    if said == "-" {
-        said.clear();
-        // A little more than may be, so that too much is seen.
-        let most = (4 * MAX_CHARS + 1) as u64;
-        let read = std::io::stdin().lock().take(most).read_to_string(&mut said);
-        read.context("read the text from standard input")?;
-    }
-    let said = said.trim_end().to_owned();
-    let refusal = |code, what: &str, todo| Refusal {
-        code,
-        what: what.to_owned(),
-        todo,
-    };
-    if said.trim().is_empty() || said.contains('\0') {
-        let todo = "Say something: --text 'Hello', or --text - and standard input.";
-        return Err(refusal("no-text", "There is no text.", todo).into());
-    }
-    if said.chars().count() > MAX_CHARS {
-        let todo = "Say it shorter.";
-        return Err(refusal("too-long", "That would be more than 20 messages.", todo).into());
-    }
-    Ok(said)
 }
 
 fn no_key() -> Refusal {
@@ -237,12 +203,15 @@ fn refuse_another(
     };
     match rows.len() == parts.len() && rows.iter().zip(parts).all(is_same) {
         true => Ok(()),
-        false => Err(Refusal {
-            code: "key-of-another-text",
-            what: format!("With the key {key} something else was queued for them before."),
-            todo: "Give this one another --key.",
-        }
-        .into()),
+        false => Err(another(key).into()),
+    }
+}
+
+fn another(key: &str) -> Refusal {
+    Refusal {
+        code: "key-of-another-text",
+        what: format!("With the key {key} something else was queued for them before."),
+        todo: "Give this one another --key.",
     }
 }
 

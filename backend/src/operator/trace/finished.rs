@@ -78,13 +78,12 @@ pub fn finished(row: &Received) -> Explanation {
             "The person took it back (/stop) before it was asked.",
             NOTHING,
         ),
-        "stop" | "fresh" | "help" | "opt_out" | "opt_in" | "delete_asked" | "delete_confirmed" => {
-            said(
-                "command",
-                format!("It was a command to us: {outcome}."),
-                NOTHING,
-            )
-        }
+        "stop" | "fresh" | "help" | "opt_out" | "opt_in" | "delete_asked" | "delete_confirmed"
+        | "export_asked" | "export_confirmed" => said(
+            "command",
+            format!("It was a command to us: {outcome}."),
+            NOTHING,
+        ),
         "unknown_line" => said(
             "unknown_line",
             "It came in on a number that is none of ours, or not of the app that signed it.",
