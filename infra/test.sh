@@ -4,7 +4,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres throwaway process build queries dependencies walls monitoring; do
+for piece in say settings machine docker postgres throwaway process build queries dependencies walls monitoring clients; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -51,7 +51,8 @@ main() {
   step "lints" lint
   step "checked queries" compare_queries "$THROWAWAY/queries"
   step "monitoring files" check_monitoring
-  step "unit and scenario tests" minutes 20 cargo test --locked --workspace --lib --bins
+  step "unit and scenario tests" minutes 20 cargo test --locked --workspace --lib --bins -- --skip tests::conformance
+  step "conformance" minutes 10 cargo test --locked -p clawkaka --lib tests::conformance -- --nocapture
   step "release build without a database" release_without_a_database
   step "sandbox image" sandbox_image
   step "walls" walls
@@ -194,11 +195,12 @@ walls() {
 # Two deployments at a time, each in a place of its own: with more, two cores have no time left to give.
 LANES=2
 # What takes minutes begins first, so that the lanes end together.
-LONG_STORIES=(restore asleep_matrix kill_matrix heartbeat asleep upgrade engine)
+LONG_STORIES=(restore asleep_matrix kill_matrix heartbeat asleep upgrade engine conformance)
 
 end_to_end() {
   use_image
   need_chromium
+  need_clients
   cargo test --locked -p e2e --tests --no-run
   export LOGS
   export -f end_to_end_test

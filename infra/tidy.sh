@@ -104,16 +104,20 @@ map_is_true() {
 }
 
 # Whoever installs chooses the registry; every package says what it must be.
+package_locks() {
+  local folder
+  for folder in sandbox-image e2e/clients; do package_lock "$folder"; done
+}
+
 package_lock() {
-  local lock=sandbox-image/package-lock.json without
-  [[ -f $lock ]] || return 0
+  local lock=$1/package-lock.json without
   if grep -q '"resolved": "http' "$lock"; then
     complain "$lock names a registry's host: npm install --package-lock-only with omit-lockfile-registry-resolved=true"
   fi
   without=$(jq -r '.packages | to_entries[] | select(.key != "" and .value.link != true and .value.inBundle != true and .value.integrity == null) | .key' "$lock")
   [[ -z $without ]] || complain "$lock has packages without integrity: $without"
-  if [[ $(jq -S .dependencies sandbox-image/package.json) != $(jq -S '.packages[""].dependencies' "$lock") ]]; then
-    complain "$lock is not that of sandbox-image/package.json: run npm install --package-lock-only there."
+  if [[ $(jq -S .dependencies "$1/package.json") != $(jq -S '.packages[""].dependencies' "$lock") ]]; then
+    complain "$lock is not that of $1/package.json: run npm install --package-lock-only there."
   fi
 }
 
@@ -207,7 +211,7 @@ short_files
 headers
 one_owner_per_table
 map_is_true
-package_lock
+package_locks
 migrations_are_numbered
 metrics_are_listed
 alerts_are_explained

@@ -24,7 +24,7 @@ use crate::{
     Gates, Model, Person, Then, Whatsapp, demo,
     model::Rule,
     server::Server,
-    whatsapp::{FaultRule, Message, PairRate, ReceiptRule, Signature},
+    whatsapp::{FaultRule, Message, PairRate, ReceiptRule, Signature, Uploaded},
 };
 
 /// A little more than the largest webhook, so that one that is too large can be posted.
@@ -126,6 +126,8 @@ pub async fn start(
         .route("/chat/{phone}", get(chat))
         .route("/wait", get(wait))
         .route("/calls", get(calls))
+        .route("/uploads", get(uploads))
+        .route("/lists", get(lists))
         .route("/deliveries", get(deliveries))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/receipts", post(add_receipts))
@@ -223,6 +225,18 @@ async fn wait(State(to): State<Steering>, Query(wait): Query<Wait>) -> Response 
 
 async fn calls(State(to): State<Steering>) -> Json<Value> {
     Json(json!(to.whatsapp.calls()))
+}
+
+async fn uploads(State(to): State<Steering>) -> Json<Value> {
+    let told = |file: &Uploaded| json!({"id": file.id, "mime": file.mime, "name": file.name, "size": file.bytes.len()});
+    let uploads = to
+        .whatsapp
+        .read(|state| state.uploads.iter().map(told).collect());
+    Json(uploads)
+}
+
+async fn lists(State(to): State<Steering>) -> Json<Value> {
+    Json(to.whatsapp.read(|state| json!(state.keeping.listings)))
 }
 
 async fn deliveries(State(to): State<Steering>) -> Json<Value> {

@@ -75,8 +75,15 @@ impl Product {
     }
 
     pub async fn start_through_kapso_with(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_through(Through::Kapso, settings).await
+    }
+
+    pub async fn start_through(
+        through: Through,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let (place, postgres) = somewhere().await?;
-        let product = Self::prepare_through(Through::Kapso, place, postgres, settings).await?;
+        let product = Self::prepare_through(through, place, postgres, settings).await?;
         product.up().await
     }
 

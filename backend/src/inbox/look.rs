@@ -1,11 +1,8 @@
 //! Reading what people wrote before.
 
-use std::ops::Range;
-
-use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::id::TenantId;
+use crate::id::{TenantId, TurnId};
 
 /// Of what was only noted, a question is told at most so much.
 const MAX_NOTED: i64 = 20;
@@ -27,20 +24,17 @@ pub async fn by_wamid(
     Ok(body.flatten())
 }
 
-/// What came from a person in this time that calls for no answer, sealed, in order of arrival.
+/// What a turn tells beside its question, sealed, in order of arrival.
 pub async fn noted(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
-    during: Range<DateTime<Utc>>,
+    turn: TurnId,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let bodies = sqlx::query_scalar!(
-        "select body from inbox
-         where tenant_id = $1 and received_at >= $2 and received_at < $3
-           and kind = 'message' and outcome = 'noted'
-         order by id limit $4",
+        "select body from inbox where tenant_id = $1 and turn_id = $2 and outcome = 'noted'
+         order by id limit $3",
         tenant as TenantId,
-        during.start,
-        during.end,
+        turn as TurnId,
         MAX_NOTED,
     )
     .fetch_all(db)

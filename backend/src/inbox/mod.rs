@@ -251,8 +251,9 @@ pub async fn what_waits(
     Ok(first)
 }
 
-/// Takes everything of a kind that waits for a person into a turn. A heartbeat that waits beside
-/// it has lost its purpose: the agent hears from the person anyway.
+/// Takes everything of a kind that waits for a person into a turn; with messages also what was only
+/// noted, whenever it came, so that it is told once. A heartbeat that waits beside them has lost its
+/// purpose: the agent hears from the person anyway.
 pub async fn take(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -271,6 +272,17 @@ pub async fn take(
     )
     .execute(&mut *conn)
     .await?;
+    if trigger == Trigger::Message {
+        // Not by when it came: a turn may begin between its arrival and its routing.
+        sqlx::query!(
+            "update inbox set turn_id = $2
+             where tenant_id = $1 and turn_id is null and kind = 'message' and outcome = 'noted'",
+            tenant as TenantId,
+            turn as TurnId,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
     sqlx::query!(
         "update inbox set done_at = $2, outcome = 'superseded'
          where tenant_id = $1 and turn_id is null and done_at is null and kind = 'heartbeat'",
@@ -314,7 +326,8 @@ pub async fn of_turn(
     turn: TurnId,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
     let bodies = sqlx::query_scalar!(
-        "select body from inbox where tenant_id = $1 and turn_id = $2
+        "select body from inbox
+         where tenant_id = $1 and turn_id = $2 and outcome is distinct from 'noted'
          order by coalesce(provider_at, received_at), id",
         tenant as TenantId,
         turn as TurnId,

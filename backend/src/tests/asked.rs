@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use super::{
     desk::Desk,
-    support::{LIMITS, of_type, opener, sealer, text},
+    support::{LIMITS, of_type, opener, sealer, text, webhook},
 };
 use crate::{
     id::{TenantId, WorkerId},
@@ -15,7 +15,7 @@ use crate::{
     sandbox,
     turn::{self, End, Trigger, Turn},
     whatsapp::outgoing::Outgoing,
-    worker::exchange::asked::Reading,
+    worker::exchange::asked::{Asked, Reading},
 };
 
 impl Desk {
@@ -27,9 +27,13 @@ impl Desk {
         latest.fetch_one(&self.db).await.unwrap()
     }
 
-    /// Takes what waits for the person who came last into a turn, and the question it becomes.
+    /// Takes what waits for somebody into a turn, and the question it becomes.
     async fn asks(&self) -> String {
-        let (tenant, now) = (self.tenant().await, self.routing.clock.now());
+        self.ask(self.tenant().await).await.text()
+    }
+
+    pub async fn ask(&self, tenant: TenantId) -> Asked {
+        let now = self.routing.clock.now();
         let mut conn = self.db.acquire().await.unwrap();
         let sandbox = sandbox::row::assign(&mut conn, tenant, now).await.unwrap();
         let worker = worker(&self.db).await;
@@ -58,12 +62,17 @@ impl Desk {
             .await
             .unwrap();
         self.routing.clock.advance(TimeDelta::seconds(10));
-        asked.text()
+        asked
     }
 
     /// The assistant wrote this, and WhatsApp took it under that id.
     async fn wrote(&self, wamid: &str, words: &str, class: Class) {
-        let (tenant, now) = (self.tenant().await, self.routing.clock.now());
+        let tenant = self.tenant().await;
+        self.wrote_to(tenant, wamid, words, class).await;
+    }
+
+    pub async fn wrote_to(&self, tenant: TenantId, wamid: &str, words: &str, class: Class) {
+        let now = self.routing.clock.now();
         let draft = Draft {
             key: wamid.to_owned(),
             class,
@@ -121,6 +130,25 @@ async fn messages_in_a_row_are_one_question_with_what_they_answer(db: PgPool) {
                     [In reply to an earlier message]\nand this\n\n\
                     [Place: 1.5, 2]";
     assert_eq!(desk.asks().await, expected);
+}
+
+/// Many webhooks at once: some are read when the turn of the first has begun.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn what_came_before_a_question_and_was_read_after_it_stands_in_front_of_the_next(db: PgPool) {
+    let desk = Desk::new(&db, LIMITS).await;
+    desk.receive(&[text("wamid.1", "hi")]).await;
+    desk.routing.clock.advance(TimeDelta::seconds(1));
+    let reaction = json!({ "message_id": "wamid.0", "emoji": "" });
+    let taken_back = webhook(&[of_type("wamid.2", "reaction", reaction)]);
+    assert_eq!(desk.site.receive(taken_back).await, 200);
+    desk.routing.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(desk.asks().await, "hi");
+
+    desk.receive(&[text("wamid.3", "and now?")]).await;
+    let expected = "[Took back the reaction to an earlier message]\n\nand now?";
+    assert_eq!(desk.asks().await, expected);
+    desk.receive(&[text("wamid.4", "well?")]).await;
+    assert_eq!(desk.asks().await, "well?");
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]

@@ -1,5 +1,6 @@
 //! What receives and routes, without anybody who answers.
 
+use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -21,9 +22,10 @@ pub struct Desk {
 impl Desk {
     pub async fn new(db: &PgPool, limits: Limits) -> Self {
         seed_line(db).await;
+        let clock = Clock::manual(noon());
         let routing = Routing {
             db: db.clone(),
-            clock: Clock::manual(noon()),
+            clock: clock.clone(),
             opener: opener(),
             sealer: sealer(),
             book: AddressBook::new(&master(), sealer()),
@@ -35,15 +37,20 @@ impl Desk {
         };
         Self {
             db: db.clone(),
-            site: Site::start(db).await,
+            site: Site::at(db, clock).await,
             routing,
         }
     }
 
-    /// A webhook arrives and everything in the inbox is routed.
+    /// A webhook arrives, everything in the inbox is routed, and a moment passes.
     pub async fn receive(&self, messages: &[Value]) {
         assert_eq!(self.site.receive(webhook(messages)).await, 200);
+        self.route().await;
+    }
+
+    pub async fn route(&self) {
         while self.routing.step().await.unwrap() == Progress::Worked {}
+        self.routing.clock.advance(TimeDelta::seconds(1));
     }
 
     /// What we ourselves said, in order.

@@ -4,6 +4,7 @@ mod admission;
 mod asked;
 mod batches;
 mod calls;
+mod conformance;
 mod consent;
 mod desk;
 mod figures;

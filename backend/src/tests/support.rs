@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub const APP_SECRET: &str = "app-secret";
+const KAPSO_SECRET: &str = "kapso-secret";
 pub const NUMBER: &str = "106540352242922";
 
 /// The defaults of the settings.
@@ -85,12 +86,17 @@ pub fn noon() -> DateTime<Utc> {
 
 /// Our number's row.
 pub async fn seed_line(db: &PgPool) -> LineId {
+    seed_line_of(db, Provider::Meta).await
+}
+
+pub async fn seed_line_of(db: &PgPool, provider: Provider) -> LineId {
     let id = LineId::new();
     sqlx::query!(
         "insert into line (id, provider, phone_number_id, source, key_id)
-         values ($1, 'meta', $2, 'env', 1)",
+         values ($1, $3, $2, 'env', 1)",
         id as LineId,
         NUMBER,
+        provider.as_str(),
     )
     .execute(db)
     .await
@@ -107,15 +113,23 @@ pub struct Site {
 
 impl Site {
     pub async fn start(db: &PgPool) -> Self {
-        Self::with_secrets(db, [APP_SECRET, "kapso-secret", "verify-me"]).await
+        Self::at(db, Clock::manual(noon())).await
+    }
+
+    pub async fn at(db: &PgPool, clock: Clock) -> Self {
+        Self::open(db, clock, [APP_SECRET, KAPSO_SECRET, "verify-me"]).await
+    }
+
+    pub async fn with_secrets(db: &PgPool, secrets: [&str; 3]) -> Self {
+        Self::open(db, Clock::manual(noon()), secrets).await
     }
 
     /// Meta's app's, Kapso's webhook's, and the word of the webhook's registration.
     #[expect(clippy::disallowed_methods, reason = "a test's own client and server")]
-    pub async fn with_secrets(db: &PgPool, secrets: [&str; 3]) -> Self {
+    async fn open(db: &PgPool, clock: Clock, secrets: [&str; 3]) -> Self {
         let [app_secret, kapso_secret, word] = secrets.map(SecretString::from);
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (batches, lanes) = batch::batches(db.clone(), Clock::manual(noon()), Arc::default());
+        let (batches, lanes) = batch::batches(db.clone(), clock, Arc::default());
         tokio::spawn(lanes.run());
         let apis = [Provider::Meta, Provider::Kapso].map(|provider| Api {
             provider,
@@ -168,6 +182,26 @@ impl Site {
             request = request.header("x-hub-signature-256", signature);
         }
         request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Posts a body as its provider would; `event` is what Kapso's header names.
+    pub async fn receive_as(&self, provider: Provider, event: Option<&str>, body: Vec<u8>) -> u16 {
+        let url = url::Url::parse(&self.url).unwrap();
+        let url = url.join(provider.webhook_path()).unwrap();
+        let secret = match provider {
+            Provider::Meta => APP_SECRET,
+            Provider::Kapso => KAPSO_SECRET,
+        };
+        let signature = sign_with(secret, &body);
+        let mut request = self
+            .client
+            .post(url)
+            .header(provider.signature_header(), signature);
+        if let Some(event) = event {
+            request = request.header("x-webhook-event", event);
+        }
+        let answer = request.body(body).send().await.unwrap();
+        answer.status().as_u16()
     }
 
     /// Posts a body as Meta would.

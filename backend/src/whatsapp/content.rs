@@ -319,7 +319,7 @@ fn name(item: &Object<'_>, kind: &str) -> &'static str {
         // `unsupported.type` says since November 2025 what a business cannot be shown.
         "unsupported" => match unsupported().as_deref() {
             Some("edit") => "edit",
-            Some("poll") => "poll",
+            Some("poll" | "poll_creation" | "poll_update") => "poll",
             _ => "unsupported",
         },
         _ => "unsupported",
@@ -348,6 +348,15 @@ fn is_true(object: &Object<'_>, key: &str) -> bool {
 }
 
 impl Content {
+    /// The file that came with it, or with what it changed into.
+    pub fn media(self) -> Option<Box<Media>> {
+        match self {
+            Self::Media(media) => Some(media),
+            Self::Edit { now, .. } => now.media(),
+            _ => None,
+        }
+    }
+
     /// The earlier message that this is about, by its id.
     pub fn refers_to(&self) -> Option<&str> {
         match self {

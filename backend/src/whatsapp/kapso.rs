@@ -58,7 +58,7 @@ fn one(cuts: &mut Cuts, event: Option<&str>, raw: &RawValue) {
     let state = STATES.iter().find(|(name, _)| event == Some(*name));
     match (delivery, message, state) {
         (Some(delivery), Some(message), None) if event == Some(RECEIVED) && is_theirs(&message) => {
-            cuts.push(|| from_a_person(&delivery, &message, line));
+            cuts.push(|| about_a_person(&delivery, &message, line));
         }
         (Some(delivery), Some(message), Some((_, state))) => {
             for status in statuses(&message, Some(*state)) {
@@ -90,7 +90,9 @@ pub fn cut_listed(line: &str, asked: Direction, item: &RawValue) -> Option<Vec<U
     let delivery = Object::parse(delivery.as_bytes())?;
     let line = Some(line.to_owned());
     Some(match asked {
-        Direction::Inbound if is_theirs(&message) => vec![from_a_person(&delivery, &message, line)],
+        Direction::Inbound if is_theirs(&message) => {
+            vec![about_a_person(&delivery, &message, line)]
+        }
         Direction::Inbound => Vec::new(),
         Direction::Outbound => {
             let told = kapso.text("status");
@@ -124,11 +126,16 @@ fn is_theirs(message: &Object<'_>) -> bool {
     !outbound && !elsewhere
 }
 
-/// A message in the shape of Meta's. Where it lacks its sender, the conversation names them.
-fn from_a_person(delivery: &Object<'_>, message: &Object<'_>, line: Option<String>) -> Update {
+/// A message in the shape of Meta's, from a person or, of type `system`, about one. Where it lacks its
+/// sender, the conversation names them.
+fn about_a_person(delivery: &Object<'_>, message: &Object<'_>, line: Option<String>) -> Update {
+    let kind = match message.text("type").as_deref() {
+        Some("system") => Kind::System,
+        _ => Kind::Message,
+    };
     let raw = delivery.get("message").map_or("null", RawValue::get);
     let body = wrap(delivery, line.as_deref(), "message", raw);
-    Update::of(Kind::Message, Some(message), line, body)
+    Update::of(kind, Some(message), line, body)
 }
 
 fn of_a_status(delivery: &Object<'_>, status: &str, line: Option<String>) -> Update {

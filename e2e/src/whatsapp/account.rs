@@ -99,10 +99,12 @@ pub(super) async fn debug_token(
 pub(super) async fn object(
     State(sim): State<Arc<Inner>>,
     Path((_version, id)): Path<(String, String)>,
+    Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Response, GraphError> {
     check(&sim, &headers)?;
     if let Some(file) = media::describe(&sim, &id, &headers) {
+        media::is_asked_well(&sim, query.get("phone_number_id"))?;
         return Ok(file);
     }
     if id != sim.settings.phone_number_id {

@@ -14,6 +14,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -26,11 +27,10 @@ const USUAL: usize = 20;
 const MOST: usize = 100;
 
 /// One page that somebody was given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Listing {
-    pub direction: String,
-    /// Whether it went on from another page.
-    pub goes_on: bool,
+    /// What was asked for, as it stood in the address.
+    pub query: BTreeMap<String, String>,
     pub count: usize,
 }
 
@@ -214,8 +214,7 @@ pub(super) async fn messages(
         found = state.keeping.find(&asked);
         if let Some((page, _)) = &found {
             state.keeping.listings.push(Listing {
-                direction: asked.direction.clone().unwrap_or_default(),
-                goes_on: asked.after.is_some(),
+                query,
                 count: page.len(),
             });
         }

@@ -14,7 +14,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Inner, Message, Person, Through, Whatsapp, graph::token, kapso};
+use super::{Inner, Message, Person, Through, Whatsapp, error::GraphError, graph::token, kapso};
 
 /// Something a person sends.
 #[derive(Clone, Debug)]
@@ -123,6 +123,19 @@ impl Whatsapp {
             file["voice"] = json!(enclosed.voice);
         }
         Message::of(person, enclosed.kind, file)
+    }
+}
+
+/// Kapso must be told of which number a file is (Kapso docs: media). Meta says that the parameter is
+/// optional, and with it fails for files that people sent (chatwoot, pull request 13319).
+pub(super) fn is_asked_well(sim: &Inner, number: Option<&String>) -> Result<(), GraphError> {
+    let ours = number.is_some_and(|number| *number == sim.settings.phone_number_id);
+    match sim.settings.through {
+        Through::Kapso if !ours => Err(GraphError::missing("phone_number_id")),
+        Through::Meta if number.is_some() => Err(GraphError::parameter(
+            "Param phone_number_id is not a valid whatsapp business phone number id.",
+        )),
+        _ => Ok(()),
     }
 }
 

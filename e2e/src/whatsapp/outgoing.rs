@@ -110,11 +110,15 @@ fn place(place: &Object) -> Read<Shown> {
 }
 
 fn contacts(message: &Object) -> Read<Shown> {
-    let Some(Value::Array(contacts)) = message.get("contacts") else {
-        return Err(GraphError::missing("contacts"));
+    let contacts = match message.get("contacts") {
+        Some(Value::Array(contacts)) => contacts.clone(),
+        // Graph takes what is nested as JSON text, too; whatsapp-api-js sends it so.
+        Some(Value::String(json)) => serde_json::from_str(json)
+            .map_err(|_| GraphError::parameter("Param contacts must be a list."))?,
+        _ => return Err(GraphError::missing("contacts")),
     };
     let mut names = Vec::new();
-    for contact in contacts {
+    for contact in &contacts {
         let Value::Object(contact) = contact else {
             return wrong("Param contacts must hold objects.");
         };
@@ -153,7 +157,7 @@ fn reaction(reaction: &Object) -> Read<Shown> {
 fn template(template: &Object) -> Read<Shown> {
     only_keys(template, "template", &["name", "language", "components"])?;
     let language = object(template, "language")?;
-    only_keys(language, "language", &["code"])?;
+    only_keys(language, "language", &["code", "policy"])?;
     words(language, "code", MAX_BODY)?;
     let name = words(template, "name", MAX_BODY)?;
     Ok(Shown {

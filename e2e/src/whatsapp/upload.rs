@@ -1,11 +1,11 @@
 //! `POST /{version}/{phone_number_id}/media`: takes a file that is to be sent, of the types and sizes that
 //! Meta takes (Meta docs: media, supported types).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Multipart, Path, State},
+    extract::{Multipart, Path, Query, State},
     http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
@@ -55,11 +55,12 @@ const TYPES: [(&str, usize); 17] = [
 pub(super) async fn take(
     State(sim): State<Arc<Inner>>,
     Path((version, phone_number_id)): Path<(String, String)>,
+    Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
     form: Multipart,
 ) -> Response {
     let taken = match graph::check(&sim, &version, &phone_number_id, &headers) {
-        Ok(()) => read(form).await,
+        Ok(()) => read(query, form).await,
         Err(error) => Err(error),
     };
     match taken {
@@ -76,9 +77,15 @@ pub(super) async fn take(
     }
 }
 
-async fn read(mut form: Multipart) -> Result<Uploaded, GraphError> {
+/// Graph takes a parameter from the address as well as from the form, and `type` is in its table of
+/// parameters and not in its examples: where it is missing, the file's own part says what it is.
+async fn read(
+    mut query: BTreeMap<String, String>,
+    mut form: Multipart,
+) -> Result<Uploaded, GraphError> {
     let broken = |_| GraphError::parameter("The form breaks off.");
-    let (mut product, mut kind, mut file) = (None, None, None);
+    let (mut product, mut kind) = (query.remove("messaging_product"), query.remove("type"));
+    let mut file = None;
     while let Some(field) = form.next_field().await.map_err(broken)? {
         match field.name().unwrap_or_default() {
             "messaging_product" => product = field.text().await.ok(),
@@ -102,7 +109,7 @@ async fn read(mut form: Multipart) -> Result<Uploaded, GraphError> {
     let (mime, name, bytes) = file.ok_or_else(|| GraphError::missing("file"))?;
     let most = TYPES.iter().find(|(known, _)| *known == mime);
     let fits = most.is_some_and(|(_, most)| (1..=*most).contains(&bytes.len()));
-    if !fits || kind.as_deref() != Some(mime.as_str()) || name.is_empty() {
+    if !fits || kind.is_some_and(|kind| kind != mime) || name.is_empty() {
         return Err(GraphError::parameter(
             "Param file must be a file of a supported type and size, and named.",
         ));

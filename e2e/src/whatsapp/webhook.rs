@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -37,6 +37,8 @@ pub struct Message {
     pub content: Value,
     /// The message it answers.
     pub answers: Option<String>,
+    /// What else it says: members of the message as it goes over the wire.
+    pub beside: Map<String, Value>,
 }
 
 impl Message {
@@ -53,6 +55,16 @@ impl Message {
             kind: kind.to_owned(),
             content,
             answers: None,
+            beside: Map::new(),
+        }
+    }
+
+    /// One that is written down as it goes over the wire, without id, sender and time.
+    pub fn written(from: &Person, item: Map<String, Value>) -> Self {
+        let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
+        Self {
+            beside: item.clone(),
+            ..Self::of(from, kind, Value::Null)
         }
     }
 
@@ -67,8 +79,10 @@ impl Message {
         let mut message = json!({
             "id": self.wamid,
             "timestamp": self.sent_at.to_string(),
-            "type": self.kind,
         });
+        if !self.kind.is_empty() {
+            message["type"] = json!(self.kind);
+        }
         if let Some(phone) = &self.from.phone {
             message["from"] = json!(phone);
         }
@@ -80,6 +94,9 @@ impl Message {
         }
         if let Some(wamid) = &self.answers {
             message["context"] = json!({ "id": wamid });
+        }
+        if let Value::Object(message) = &mut message {
+            message.extend(self.beside.clone());
         }
         message
     }

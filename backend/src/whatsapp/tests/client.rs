@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::routing::post;
+use axum::routing::any;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,9 +21,9 @@ use crate::whatsapp::provider::{Api, Provider};
 
 const PHONE: &str = "16505551234";
 const TEXT: &str = "a private text";
-const OK: &str = r#"{"messaging_product":"whatsapp","contacts":[{"input":"+1","wa_id":"1"}],"messages":[{"id":"wamid.sent"}]}"#;
+pub const OK: &str = r#"{"messaging_product":"whatsapp","contacts":[{"input":"+1","wa_id":"1"}],"messages":[{"id":"wamid.sent"}]}"#;
 
-fn client() -> Client {
+pub fn client() -> Client {
     // The real process installs it once at its start.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = http_builder()
@@ -34,7 +34,7 @@ fn client() -> Client {
     Client::new(http)
 }
 
-fn api(address: SocketAddr) -> Api {
+pub fn api(address: SocketAddr) -> Api {
     Api {
         provider: Provider::Meta,
         base_url: format!("http://{address}/").parse().unwrap(),
@@ -67,19 +67,19 @@ fn run(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
-type Seen = mpsc::UnboundedReceiver<(String, HeaderMap, Value)>;
-type Answer = (StatusCode, HeaderMap, String);
+pub type Seen = mpsc::UnboundedReceiver<(String, HeaderMap, Value)>;
+pub type Answer = (StatusCode, HeaderMap, String);
 
 /// Always gives the same answer, and shows what it was asked.
-async fn server(answer: Answer) -> (SocketAddr, Seen) {
+pub async fn server(answer: Answer) -> (SocketAddr, Seen) {
     let (tell, seen) = mpsc::unbounded_channel();
     let handler = |State(answer): State<Answer>, uri: Uri, headers: HeaderMap, body: Bytes| async move {
         let body = serde_json::from_slice(&body).unwrap_or_default();
-        let _ = tell.send((uri.path().to_owned(), headers, body));
+        let _ = tell.send((uri.to_string(), headers, body));
         answer
     };
     let router = Router::new()
-        .route("/{*path}", post(handler))
+        .route("/{*path}", any(handler))
         .with_state(answer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

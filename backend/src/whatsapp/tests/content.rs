@@ -75,6 +75,7 @@ fn what_is_not_read_has_a_name() {
         ("order", json!({"catalog_id": "1"}), "order"),
         ("edit", json!({"original_message_id": "w"}), "edit"),
         ("unsupported", json!({"type": "poll"}), "poll"),
+        ("unsupported", json!({"type": "poll_creation"}), "poll"),
         ("unknown", json!(null), "unsupported"),
         ("hologram", json!({"x": 1}), "unsupported"),
     ];

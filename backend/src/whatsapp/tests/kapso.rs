@@ -115,6 +115,20 @@ fn what_no_person_sends_now_wakes_nobody() {
 }
 
 #[test]
+fn what_is_said_about_a_person_is_not_from_them() {
+    let mut body = delivery();
+    body["message"]["type"] = json!("system");
+    body["message"]["system"] = json!({"type": "user_changed_number", "wa_id": "12195555358"});
+    let updates = single(RECEIVED, &body);
+    assert_eq!(updates[0].kind, Kind::System);
+    let [InboundEvent::Rekey(rekey)] = &events(&updates)[..] else {
+        panic!()
+    };
+    assert_eq!(rekey.old.phone.as_deref(), Some("15551234567"));
+    assert_eq!(rekey.new.phone.as_deref(), Some("12195555358"));
+}
+
+#[test]
 fn receipts_come_with_all_that_went_before() {
     let mut body = delivery();
     let statuses = json!([

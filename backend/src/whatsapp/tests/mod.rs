@@ -1,6 +1,7 @@
 //! What is longer than the foot of a file: fixtures, wires, tables of examples, arbitrary input.
 
 mod arbitrary;
+mod calls;
 mod client;
 mod content;
 mod event;

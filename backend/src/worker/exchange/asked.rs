@@ -11,7 +11,7 @@ use crate::{
     seal::Opener,
     turn::{self, Turn},
     whatsapp::{
-        event::{self, Content, InboundEvent, Message},
+        event::{self, InboundEvent, Message},
         media::Media,
         told::{self, Quoted},
     },
@@ -61,12 +61,9 @@ impl Reading<'_> {
         for body in inbox::of_turn(self.db, turn.tenant, turn.id).await? {
             if let Some(message) = self.message(&body)? {
                 let text = self.told(turn.tenant, &message).await?;
-                let media = match message.content {
-                    Content::Media(media) => Some(media),
-                    _ => None,
-                };
-                asked.told.push(Told { text, media });
                 asked.last_wamid = Some(message.id);
+                let media = message.content.media();
+                asked.told.push(Told { text, media });
             }
         }
         asked.told.retain(|told| !told.text.is_empty());
@@ -80,7 +77,7 @@ impl Reading<'_> {
         let since = turn::last_message_before(self.db, turn).await?..turn.created_at;
         let mut before = Vec::new();
         let mut said = String::new();
-        for text in self.said_unasked(turn, since.clone()).await? {
+        for text in self.said_unasked(turn, since).await? {
             for line in text.lines() {
                 said.push_str("> ");
                 said.push_str(line);
@@ -92,7 +89,7 @@ impl Reading<'_> {
                 "(Since my last message you wrote to me, unasked:\n{said})"
             ));
         }
-        for body in inbox::noted(self.db, turn.tenant, since).await? {
+        for body in inbox::noted(self.db, turn.tenant, turn.id).await? {
             if let Some(message) = self.message(&body)? {
                 before.push(self.told(turn.tenant, &message).await?);
             }
