@@ -52,7 +52,7 @@ main() {
   step "checked queries" compare_queries "$THROWAWAY/queries"
   step "monitoring files" check_monitoring
   step "unit and scenario tests" minutes 20 cargo test --locked --workspace --lib --bins -- --skip tests::conformance
-  step "conformance" minutes 10 cargo test --locked -p clawkaka --lib tests::conformance -- --nocapture
+  step "conformance" minutes 10 cargo test --locked --workspace --lib tests::conformance -- --nocapture
   step "release build without a database" release_without_a_database
   step "sandbox image" sandbox_image
   step "walls" walls
@@ -201,7 +201,7 @@ end_to_end() {
   use_image
   need_chromium
   need_clients
-  cargo test --locked -p e2e --tests --no-run
+  cargo test --locked --workspace --tests --no-run
   export LOGS
   export -f end_to_end_test
   in_order_of_length | xargs -P "$LANES" -I {} bash -c 'end_to_end_test {}'
@@ -210,7 +210,7 @@ end_to_end() {
 # Its words in one piece, once it is over.
 end_to_end_test() {
   local started=$SECONDS status=0
-  cargo test --locked -p e2e --test "$1" >"$LOGS/e2e-$1.out" 2>&1 || status=$?
+  cargo test --locked --workspace --test "$1" >"$LOGS/e2e-$1.out" 2>&1 || status=$?
   cat "$LOGS/e2e-$1.out"
   echo "    $1: $((SECONDS - started)) s"
   return "$status"
@@ -234,7 +234,7 @@ compose_deployment() {
   use_image
   unset DATABASE_URL
   cargo_release
-  cargo test --locked -p e2e --test compose
+  cargo test --locked --workspace --test compose
 }
 
 # That every row can still be measured. What it comes to is no matter here: other things run on this machine.

@@ -40,7 +40,7 @@ upgrade_sandbox upgrade/
 END
 }
 
-sources() { find backend e2e -name '*.rs' -not -path '*/target/*' | sort; }
+sources() { find backend e2e fuzz -name '*.rs' -not -path '*/target/*' | sort; }
 
 short_files() {
   local file lines

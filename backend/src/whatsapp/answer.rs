@@ -23,6 +23,8 @@ const MAX_ROW_CHARS: usize = 24;
 const MAX_ROW_DESCRIPTION_CHARS: usize = 72;
 /// Of a name, a number or an address, where Meta gives no limit: beyond it nobody means it.
 const MAX_FIELD_CHARS: usize = 256;
+/// Of an address behind a button. Meta gives no limit; much on the way of a longer one does.
+const MAX_URL_CHARS: usize = 2_000;
 /// The longest emoji are families of seven joined signs.
 const MAX_EMOJI_CHARS: usize = 16;
 const FENCE: &str = "```";
@@ -52,6 +54,8 @@ enum Ask {
 
 /// `choose` stands above a choice that nothing was said about.
 pub fn read(answer: &str, choose: &str) -> Vec<Part> {
+    // WhatsApp takes it nowhere.
+    let answer = answer.replace('\0', "");
     let mut parts = Vec::new();
     let mut words = String::new();
     let mut fenced = false;
@@ -63,9 +67,11 @@ pub fn read(answer: &str, choose: &str) -> Vec<Part> {
                 words.push_str(line);
                 words.push('\n');
             }
-            Some(Ask::Part(part)) => {
+            Some(Ask::Part(mut part)) => {
                 say(&mut parts, &std::mem::take(&mut words));
+                let below = below(&mut part);
                 parts.push(part);
+                push_text(&mut parts, &below.unwrap_or_default());
             }
             Some(choice) => {
                 let body = to_whatsapp(&std::mem::take(&mut words)).trim().to_owned();
@@ -75,6 +81,19 @@ pub fn read(answer: &str, choose: &str) -> Vec<Part> {
     }
     say(&mut parts, &words);
     parts
+}
+
+/// A caption that WhatsApp would not take, or would not show, is a message of its own.
+fn below(part: &mut Part) -> Option<String> {
+    let Part::File { wish, caption, .. } = part else {
+        return None;
+    };
+    let has_captions = matches!(wish, Kind::Image | Kind::Video | Kind::Document);
+    let fits = |caption: &&mut String| caption.chars().count() <= MAX_CAPTION_CHARS;
+    match caption.as_mut().filter(fits) {
+        Some(_) if has_captions => None,
+        _ => caption.take(),
+    }
 }
 
 fn say(parts: &mut Vec<Part>, words: &str) {
@@ -218,9 +237,11 @@ fn link(fields: &[&str]) -> Option<Ask> {
     let [title, url] = fields else { return None };
     let parsed = url::Url::parse(url).ok()?;
     let is_web = matches!(parsed.scheme(), "http" | "https");
-    (is_web && are_titles(&[*title], 1, MAX_BUTTON_CHARS)).then(|| Ask::Link {
+    // As a browser would write it: without spaces, and in ASCII.
+    let url = field(parsed.as_str(), MAX_URL_CHARS).filter(|_| is_web)?;
+    are_titles(&[*title], 1, MAX_BUTTON_CHARS).then(|| Ask::Link {
         title: (*title).to_owned(),
-        url: (*url).to_owned(),
+        url,
     })
 }
 
@@ -235,143 +256,4 @@ fn are_titles(titles: &[&str], most: usize, chars: usize) -> bool {
 fn field(text: &str, most: usize) -> Option<String> {
     let fits = (1..=most).contains(&text.chars().count());
     fits.then(|| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(answer: &str) -> Vec<Part> {
-        read(answer, "Please choose:")
-    }
-
-    fn text(body: &str) -> Part {
-        Part::Ready(Outgoing::text(body))
-    }
-
-    #[test]
-    fn words_stay_words_and_lines_between_them_are_sent_in_order() {
-        let answer =
-            "Here is **the plan**.\n[Send photo: files/plan.png | *Monday*]\nSee you!\n[React: 👍]";
-        let photo = Part::File {
-            wish: Kind::Image,
-            path: "files/plan.png".to_owned(),
-            caption: Some("_Monday_".to_owned()),
-        };
-        let expected = [
-            text("Here is *the plan*."),
-            photo,
-            text("See you!"),
-            Part::Reaction("👍".to_owned()),
-        ];
-        assert_eq!(parts(answer), expected);
-    }
-
-    #[test]
-    fn what_is_no_such_line_is_words() {
-        for words in [
-            "[Note: buy milk]",
-            "Look at [Send photo: a.png] please",
-            "[Send photo: ]",
-            "[Send nothing: a.png]",
-            "[React: yes]",
-            "[Send place: 91, 0]",
-            "[Send place: here]",
-            "[Link: Open | javascript:alert(1)]",
-            "[Buttons: ]",
-            "[Buttons: Yes | Yes]",
-            "[",
-            "[:]",
-        ] {
-            assert_eq!(parts(words).len(), 1, "{words}");
-            assert!(
-                matches!(&parts(words)[..], [Part::Ready(Outgoing::Text { .. })]),
-                "{words}"
-            );
-        }
-        let code = "```\n[React: 👍]\n```";
-        assert_eq!(parts(code), [text(code)]);
-        assert_eq!(parts(" \n\n"), []);
-    }
-
-    #[test]
-    fn a_question_carries_its_buttons_and_more_than_three_are_a_list() {
-        let buttons = |body: &str| {
-            let titles = vec!["Yes".to_owned(), "No".to_owned()];
-            let body = body.to_owned();
-            Part::Ready(Outgoing::Buttons { body, titles })
-        };
-        assert_eq!(
-            parts("Shall I?\n[Buttons: Yes | No]"),
-            [buttons("Shall I?")]
-        );
-        assert_eq!(parts("[buttons:Yes|No]"), [buttons("Please choose:")]);
-        let long = "word ".repeat(300);
-        let long = format!("{long}\n[Buttons: Yes | No]");
-        assert!(
-            matches!(&parts(&long)[..], [Part::Ready(Outgoing::Text { .. }), last]
-            if *last == buttons("Please choose:"))
-        );
-        let four = parts("Which?\n[Buttons: A | B | C | D]");
-        assert!(matches!(&four[..], [Part::Ready(Outgoing::List { rows, .. })] if rows.len() == 4));
-        let wordy = "Which?\n[Buttons: this one is much too long for any button | B]";
-        assert!(matches!(
-            &parts(wordy)[..],
-            [Part::Ready(Outgoing::Text { .. })]
-        ));
-    }
-
-    #[test]
-    fn a_list_has_titles_with_a_few_words_each() {
-        let answer = "What will it be?\n[List: Tea | Coffee: black, strong | 10:30]";
-        let [Part::Ready(Outgoing::List { body, rows })] = &parts(answer)[..] else {
-            panic!("no list");
-        };
-        assert_eq!(body, "What will it be?");
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| (row.title.as_str(), row.description.as_deref()))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                ("Tea", None),
-                ("Coffee", Some("black, strong")),
-                ("10:30", None)
-            ]
-        );
-        let eleven = format!("[List: {}]", ["x"; 11].join(" | "));
-        assert!(matches!(
-            &parts(&eleven)[..],
-            [Part::Ready(Outgoing::Text { .. })]
-        ));
-    }
-
-    #[test]
-    fn a_place_a_contact_and_a_link_are_read() {
-        let place = Outgoing::Place {
-            latitude: 48.2082,
-            longitude: 16.3738,
-            name: Some("Vienna".to_owned()),
-            address: None,
-        };
-        assert_eq!(
-            parts("[Send place: 48.2082, 16.3738 | Vienna]"),
-            [Part::Ready(place)]
-        );
-        let contact = Outgoing::Contact {
-            name: "Dr. Huber".to_owned(),
-            phones: vec!["+43 1 234567".to_owned()],
-            emails: vec!["huber@example.org".to_owned()],
-        };
-        let asked = "[Send contact: Dr. Huber | +43 1 234567 | huber@example.org]";
-        assert_eq!(parts(asked), [Part::Ready(contact)]);
-        let link = Outgoing::Link {
-            body: "Here it is.".to_owned(),
-            title: "Open".to_owned(),
-            url: "https://example.org/?a=b:c".to_owned(),
-        };
-        let asked = "Here it is.\n[Link: Open | https://example.org/?a=b:c]";
-        assert_eq!(parts(asked), [Part::Ready(link)]);
-    }
 }

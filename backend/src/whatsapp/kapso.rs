@@ -19,8 +19,11 @@ use super::{
     meta,
     poll::Direction,
     raw::{Object, items},
-    update::{Cuts, Kind, Update, usable},
+    update::{Cuts, Kind, MAX_SLICE_BYTES, Update, usable},
 };
+
+/// JSON's word for it.
+const NOTHING: &str = "null";
 
 const RECEIVED: &str = "whatsapp.message.received";
 /// What became of a message of ours; Kapso has an event for each.
@@ -171,22 +174,30 @@ fn statuses(message: &Object<'_>, state: Option<&str>) -> Vec<String> {
     statuses
 }
 
-/// In the envelope in which `meta` puts its own: line, contact and the bytes that came.
+/// In the envelope in which `meta` puts its own: line, contact and the bytes that came. A delivery may tell
+/// of many statuses, and what is huge in its contact is not copied to each.
 fn wrap(delivery: &Object<'_>, line: Option<&str>, name: &str, raw: &str) -> Vec<u8> {
     let conversation = delivery.object("conversation");
-    let of = |key| conversation.as_ref().and_then(|found| found.text(key));
-    let kapso = |key| {
-        let inside = conversation.as_ref()?.object("kapso");
-        let beside = || delivery.object("message")?.object("kapso");
-        let told = |object: Option<Object<'_>>| object.and_then(|object| object.text(key));
-        told(inside).or_else(|| told(beside()))
-    };
-    let contact = json!({
-        "profile": { "name": kapso("contact_name"), "username": of("username") },
-        "wa_id": of("phone_number"),
-        "user_id": of("business_scoped_user_id"),
-    });
+    let conversation = conversation.as_ref();
+    let message = delivery.object("message");
+    let name_of_them = named(conversation).or_else(|| named(message.as_ref()));
+    let contact = format!(
+        r#"{{"profile":{{"name":{},"username":{}}},"wa_id":{},"user_id":{}}}"#,
+        name_of_them.unwrap_or(NOTHING),
+        slice(conversation, "username").unwrap_or(NOTHING),
+        slice(conversation, "phone_number").unwrap_or(NOTHING),
+        slice(conversation, "business_scoped_user_id").unwrap_or(NOTHING),
+    );
     let metadata = json!({ "phone_number_id": line });
     format!(r#"{{"field":"messages","metadata":{metadata},"contacts":[{contact}],"{name}":{raw}}}"#)
         .into_bytes()
+}
+
+fn slice<'a>(of: Option<&Object<'a>>, key: &str) -> Option<&'a str> {
+    let found = of?.get(key).map(RawValue::get);
+    found.filter(|raw| raw.len() <= MAX_SLICE_BYTES)
+}
+
+fn named<'a>(of: Option<&Object<'a>>) -> Option<&'a str> {
+    slice(of?.object("kapso").as_ref(), "contact_name")
 }

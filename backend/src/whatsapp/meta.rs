@@ -11,11 +11,7 @@
 use serde_json::value::RawValue;
 
 use super::raw::{Object, items};
-use super::update::{Cuts, Kind, MAX_UPDATES, Update, usable};
-
-/// What an update takes along of its envelope: enough for a contact or the metadata, and too little
-/// for one huge slice to be copied a thousand times.
-const MAX_SLICE_BYTES: usize = 4 * 1024;
+use super::update::{Cuts, Kind, MAX_SLICE_BYTES, MAX_UPDATES, Update, usable};
 
 pub fn cut(body: &[u8]) -> Vec<Update> {
     let mut cuts = Cuts::default();

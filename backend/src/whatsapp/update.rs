@@ -9,6 +9,9 @@ use super::raw::Object;
 
 /// Meta's own limit for one body. Beyond it the whole body is kept once more, as one `Unknown`.
 pub const MAX_UPDATES: usize = 1_000;
+/// What an update takes along of its envelope: enough for a contact or the metadata, and too little
+/// for one huge slice to be copied a thousand times.
+pub(super) const MAX_SLICE_BYTES: usize = 4 * 1024;
 /// A `wamid` has about 130 bytes; an index row in Postgres takes some 2,700.
 const MAX_ID_BYTES: usize = 512;
 

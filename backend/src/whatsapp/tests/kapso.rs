@@ -158,6 +158,23 @@ fn receipts_come_with_all_that_went_before() {
 }
 
 #[test]
+fn what_is_huge_is_not_copied_to_every_receipt() {
+    let mut body = delivery();
+    let status = |n: usize| json!({"id": format!("wamid.{n}"), "status": "read"});
+    let statuses: Vec<_> = (0..100).map(status).collect();
+    body["message"]["kapso"] = json!({"direction": "outbound", "statuses": statuses});
+    body["conversation"]["kapso"]["contact_name"] = json!("x".repeat(100_000));
+    let updates = single("whatsapp.message.read", &body);
+    assert_eq!(updates.len(), 100);
+    let all: usize = updates.iter().map(|update| update.body.len()).sum();
+    assert!(all < 100_000, "{all} bytes");
+    let [InboundEvent::Status(status)] = &events(&updates[..1])[..] else {
+        panic!()
+    };
+    assert_eq!(status.wamid, "wamid.0");
+}
+
+#[test]
 fn rubbish_is_kept_and_costs_no_sibling() {
     for body in ["", "[]", "{}", "null", "{\"data\":5}", "{\"message\":1}"] {
         let updates = cut(Some(RECEIVED), body.as_bytes());

@@ -1,5 +1,6 @@
 //! What is longer than the foot of a file: fixtures, wires, tables of examples, arbitrary input.
 
+mod answer;
 mod arbitrary;
 mod calls;
 mod client;
