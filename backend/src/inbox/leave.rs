@@ -5,7 +5,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::id::TenantId;
+use crate::id::{LineId, TenantId};
 
 /// Finishes what waits for a person, without a turn. How much that was.
 pub async fn end_waiting(
@@ -25,6 +25,24 @@ pub async fn end_waiting(
     .await
     .context("end what waits for a person")?;
     Ok(ended.rows_affected())
+}
+
+/// Finishes what waits for the people of a line that has just been removed.
+pub async fn refuse_waiting_on(
+    db: impl PgExecutor<'_>,
+    line: LineId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let refused = sqlx::query!(
+        "update inbox set done_at = $2, outcome = 'refused'
+         from tenant where tenant.id = inbox.tenant_id and tenant.line_id = $1
+           and inbox.turn_id is null and inbox.done_at is null",
+        line as LineId,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(refused.rows_affected())
 }
 
 /// Finishes and empties what waits of somebody who does not agree to be answered.

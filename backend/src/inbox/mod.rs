@@ -10,11 +10,9 @@ pub mod forget;
 pub mod leave;
 mod look;
 mod recent;
-mod refuse;
 
 pub use look::{by_wamid, noted};
 pub use recent::recent;
-pub use refuse::{refuse_waiting, refuse_waiting_on};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};

@@ -9,23 +9,15 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sqlx::PgConnection;
 
 use super::{
     actor::Actor,
     answer::Answer,
     event::{self, Event},
     settings::{Settings, WHERE_FROM},
+    tenant::shut_out,
 };
-use crate::{
-    id::TenantId,
-    inbox,
-    sandbox::row::{self, Intent},
-    tenant::{
-        self,
-        blocked::{self, Wanted},
-    },
-};
+use crate::tenant::blocked::{self, Wanted};
 use whom::Whom;
 
 #[derive(Subcommand)]
@@ -111,7 +103,7 @@ async fn add(
     };
     let new = blocked::put(&mut tx, &wanted, now).await?;
     let suspended = match tenant {
-        Some(id) => shut_out(&mut tx, id, now).await?,
+        Some(id) => shut_out(&mut tx, id, now).await?.is_some(),
         None => false,
     };
     let changed = new > 0 || suspended;
@@ -139,16 +131,6 @@ async fn add(
     let json = json!({ "line": line.0, "tenant": tenant.map(|id| id.0), "blocked": true,
                        "changed": changed, "addresses": entries.len(), "suspended": suspended });
     Ok(Answer::new(text, json))
-}
-
-/// As `clawkaka tenant suspend`. False if there is nothing to suspend.
-async fn shut_out(db: &mut PgConnection, id: TenantId, now: DateTime<Utc>) -> anyhow::Result<bool> {
-    if !tenant::suspend(&mut *db, id).await? {
-        return Ok(false);
-    }
-    inbox::leave::end_waiting(&mut *db, id, "refused", now).await?;
-    row::set_intent(&mut *db, id, Intent::Stopped).await?;
-    Ok(true)
 }
 
 async fn remove(

@@ -67,7 +67,7 @@ pub async fn run(
     let is_new = stored::remove(&mut *tx, line.id, now).await?;
     let mut refused = 0;
     if is_new {
-        refused = inbox::refuse_waiting_on(&mut *tx, line.id, now).await?;
+        refused = inbox::leave::refuse_waiting_on(&mut *tx, line.id, now).await?;
         let event = Event {
             actor: &options.actor.name(),
             tenant: None,

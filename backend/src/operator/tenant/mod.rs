@@ -17,6 +17,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     settings::{Settings, WHERE_FROM},
 };
 use crate::{
-    id::TenantId,
+    id::{SandboxId, TenantId},
     inbox,
     sandbox::row::{self, Intent},
     tenant::{self, Status},
@@ -188,6 +189,27 @@ fn cells(one: &Listed, now: DateTime<Utc>) -> Vec<String> {
     ]
 }
 
+/// What became of somebody's, once they are suspended.
+#[derive(Default)]
+pub struct ShutOut {
+    refused: u64,
+    sandbox: Option<SandboxId>,
+}
+
+/// Suspends somebody with what waits of them. `None`: there is nothing to suspend.
+pub async fn shut_out(
+    db: &mut PgConnection,
+    id: TenantId,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<ShutOut>> {
+    if !tenant::suspend(&mut *db, id).await? {
+        return Ok(None);
+    }
+    let refused = inbox::leave::end_waiting(&mut *db, id, "refused", now).await?;
+    let sandbox = row::set_intent(&mut *db, id, Intent::Stopped).await?;
+    Ok(Some(ShutOut { refused, sandbox }))
+}
+
 async fn suspend(
     mut options: Change,
     problems: Vec<String>,
@@ -198,7 +220,8 @@ async fn suspend(
     let mut tx = db.begin().await.context("begin a suspension")?;
     let known = tenant::find(&mut *tx, id).await?;
     let known = known.ok_or_else(|| unknown(id))?;
-    let is_new = tenant::suspend(&mut *tx, id).await?;
+    let out = shut_out(&mut tx, id, now).await?;
+    let is_new = out.is_some();
     if !is_new && known.status != Status::Suspended {
         return Err(Refusal {
             code: "cannot-suspend",
@@ -207,11 +230,8 @@ async fn suspend(
         }
         .into());
     }
-    let mut refused = 0;
-    let mut sandbox = None;
+    let ShutOut { refused, sandbox } = out.unwrap_or_default();
     if is_new {
-        refused = inbox::leave::end_waiting(&mut *tx, id, "refused", now).await?;
-        sandbox = row::set_intent(&mut *tx, id, Intent::Stopped).await?;
         let detail = json!({ "why": options.why, "refused_messages": refused,
                              "sandbox": sandbox.map(|id| id.0) });
         record(&mut tx, options.actor, id, "suspend", detail, now).await?;
@@ -265,7 +285,7 @@ async fn resume(
 }
 
 async fn record(
-    db: &mut sqlx::PgConnection,
+    db: &mut PgConnection,
     actor: Actor,
     tenant: TenantId,
     kind: &'static str,
