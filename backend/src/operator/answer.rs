@@ -42,6 +42,16 @@ impl From<Refusal> for Answer {
     }
 }
 
+/// Of every command that has to find, seal or open something of a person's.
+pub fn no_master_key() -> Refusal {
+    Refusal {
+        code: "no-master-key",
+        what: "Without CLAWKAKA_MASTER_KEY nobody can be found, and nothing sealed or opened."
+            .to_owned(),
+        todo: "Run this where the worker runs: ./infra/operator.sh does.",
+    }
+}
+
 /// A reader that went away (`| head`) is no error of ours. Without text, all has been said already.
 pub fn print(answer: &Answer, as_json: bool) {
     let text = match as_json {

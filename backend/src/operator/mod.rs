@@ -1,12 +1,13 @@
 //! The operator's commands, all but `serve`, `migrate` and `keys`: what is wrong (`doctor`), where is
 //! a message (`trace`), stop what goes out (`freeze`), who is there (`tenant`), their containers
-//! (`sandbox`), the numbers (`line`), who may come (`invite`) and who may not (`block`), a word of ours to somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
+//! (`sandbox`), the numbers (`line`), who may come (`invite`) and who may not (`block`), a word of ours to
+//! somebody (`send`), what is kept for bad days (`backup`, `restore`), away with all of it (`nuke`).
 //!
 //! Each reads the same settings as `serve`, answers in short lines or, with `--json`, in one document
 //! with stable names, and leaves the work to the running worker: it changes tables, nothing else. Only
-//! `nuke` is otherwise, which works while none runs, and `line`, which asks WhatsApp first. What changes anything writes a row of the table
-//! `event` in the same transaction. No text, name or number of a person is shown, but by
-//! `tenant show --reveal`.
+//! `nuke` is otherwise, which works while none runs, and `line`, which asks WhatsApp first. What changes
+//! anything writes a row of the table `event` in the same transaction. No text, name or number of a person is
+//! shown, but with `--reveal`, which is put on record.
 
 mod actor;
 pub mod answer;
@@ -21,6 +22,7 @@ mod line;
 mod nuke;
 mod progress;
 mod restore;
+mod reveal;
 mod sandbox;
 mod secret;
 mod send;

@@ -6,15 +6,12 @@ use serde_json::json;
 
 use crate::{
     app,
-    config::Keys,
     operator::{
         actor::Actor,
         answer::{Answer, ago, stamp, table},
-        event::{self, Event},
+        reveal::Reveal,
         settings::{Settings, WHERE_FROM},
-        tenant::allow::no_key,
     },
-    seal::Opener,
     tenant::blocked::{self, Listed},
 };
 
@@ -42,26 +39,19 @@ pub async fn run(
     let config = options.settings.config(problems)?;
     let db = app::connect(&config.database_url).await?;
     let all = blocked::list(&db).await?;
-    let mut addresses = vec![None; all.len()];
-    if options.reveal {
-        let Keys::Master(master) = &config.keys else {
-            return Err(no_key().into());
-        };
-        let opener = Opener::new(master);
-        for (one, shown) in all.iter().zip(&mut addresses) {
-            let address = one.address.as_deref();
-            let address = address.map(|sealed| opener.open(sealed)).transpose()?;
-            *shown = address.map(String::from_utf8).transpose()?;
+    let addresses = match options.reveal {
+        true => {
+            let reveal = Reveal {
+                db: &db,
+                keys: &config.keys,
+                actor: options.actor,
+                list: "blocked",
+            };
+            let sealed = all.iter().map(|one| one.address.as_deref());
+            reveal.all(sealed, now).await?
         }
-        // Nobody is revealed without it being on record.
-        let event = Event {
-            actor: &options.actor.name(),
-            tenant: None,
-            kind: "reveal",
-            detail: json!({ "list": "blocked", "addresses": all.len() }),
-        };
-        event::record(&db, event, now).await?;
-    }
+        false => vec![None; all.len()],
+    };
     let both = all.iter().zip(&addresses);
     let rows = both.clone().map(|(one, address)| {
         vec![

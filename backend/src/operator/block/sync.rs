@@ -9,12 +9,11 @@ use sqlx::PgPool;
 use crate::{
     operator::{
         actor::Actor,
-        answer::{Answer, table},
+        answer::{Answer, no_master_key, table},
         doctor::{facts::Facts, number::Number},
         event::{self, Event},
         line::{db, facts, find},
         settings::{Settings, WHERE_FROM},
-        tenant::allow::no_key,
     },
     seal::Opener,
     tenant::blocked::{self, Listed},
@@ -58,7 +57,7 @@ pub async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Answer> {
     let facts = facts(options.settings, problems, false)?;
-    let opener = Opener::new(facts.master().ok_or_else(no_key)?);
+    let opener = Opener::new(facts.master().ok_or_else(no_master_key)?);
     let db = db(&facts).await?;
     let only = match &options.line {
         Some(text) => Some(find(db, text).await?.id),

@@ -8,10 +8,10 @@ use crate::{
     config::Keys,
     id::{LineId, TenantId},
     operator::{
-        answer::Refusal,
+        answer::{Refusal, no_master_key},
         settings::Settings,
         tenant::{
-            allow::{entry, line, no_key},
+            allow::{entry, line},
             unknown,
         },
     },
@@ -35,7 +35,7 @@ pub async fn find(
 ) -> anyhow::Result<(PgPool, Whom)> {
     let config = settings.config(problems)?;
     let Keys::Master(master) = &config.keys else {
-        return Err(no_key().into());
+        return Err(no_master_key().into());
     };
     let db = app::connect(&config.database_url).await?;
     if let Ok(id) = who.parse::<Uuid>() {

@@ -11,7 +11,7 @@ use crate::{
     line::policy::{self, Signup},
     operator::{
         actor::Actor,
-        answer::{Answer, Refusal, stamp, when},
+        answer::{Answer, no_master_key, stamp, when},
         doctor::{facts::Facts, number::Number},
         event::{self, Event},
         line::{db, facts, find},
@@ -67,7 +67,7 @@ pub async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Answer> {
     let facts = facts(options.settings, problems, false)?;
-    let codes = Codes::new(facts.master().ok_or_else(no_key)?);
+    let codes = Codes::new(facts.master().ok_or_else(no_master_key)?);
     let db = db(&facts).await?;
     let line = match &options.line {
         Some(text) => Some(find(db, text).await?),
@@ -121,14 +121,6 @@ pub async fn run(
     let json = json!({ "invite": id.0, "code": shown, "link": link, "uses": options.uses,
                        "valid_until": stamp(valid_until), "role": options.role });
     Ok(Answer::new(text, json))
-}
-
-fn no_key() -> Refusal {
-    Refusal {
-        code: "no-master-key",
-        what: "Without CLAWKAKA_MASTER_KEY no code can be made that the worker knows.".to_owned(),
-        todo: "Run this where the worker runs: ./infra/operator.sh does.",
-    }
 }
 
 /// `None` where it is not clear which number, or WhatsApp does not tell it: the code is good all the same.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     actor::Actor,
-    answer::{Answer, Refusal},
+    answer::{Answer, Refusal, no_master_key},
     event::{self, Event},
     progress::Progress,
     settings::{Settings, WHERE_FROM},
@@ -93,7 +93,7 @@ pub async fn run(
     let said = options.what.read(options.label)?;
     let config = options.settings.config(problems)?;
     let Keys::Master(master) = &config.keys else {
-        return Err(no_key().into());
+        return Err(no_master_key().into());
     };
     let db = app::connect(&config.database_url).await?;
     let person = to::find(&db, master, &options.to, options.line.as_deref()).await?;
@@ -135,14 +135,6 @@ fn key(key: Option<String>) -> Result<String, Refusal> {
 /// As the table has it. Further parts have a number behind.
 fn stored(key: &str) -> String {
     format!("command/{key}")
-}
-
-fn no_key() -> Refusal {
-    Refusal {
-        code: "no-master-key",
-        what: "Without CLAWKAKA_MASTER_KEY nobody can be found and nothing sealed.".to_owned(),
-        todo: "Run this where the worker runs: ./infra/operator.sh does.",
-    }
 }
 
 /// True if it was not queued before. All parts or none.

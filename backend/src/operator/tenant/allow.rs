@@ -13,12 +13,13 @@ use crate::{
     line::{policy, stored},
     operator::{
         actor::Actor,
-        answer::{Answer, Refusal, ago, stamp, table},
+        answer::{Answer, Refusal, ago, no_master_key, stamp, table},
         event::{self, Event},
         line::find,
+        reveal::Reveal,
         settings::{Settings, WHERE_FROM},
     },
-    seal::{MasterKey, Opener, Sealer},
+    seal::{MasterKey, Sealer},
     tenant::{
         address::{AddressBook, Entry},
         allowed,
@@ -137,24 +138,19 @@ pub async fn list(
     let config = options.settings.config(problems)?;
     let db = app::connect(&config.database_url).await?;
     let all = allowed::list(&db).await?;
-    let mut addresses = vec![None; all.len()];
-    if options.reveal {
-        let Keys::Master(master) = &config.keys else {
-            return Err(no_key().into());
-        };
-        let opener = Opener::new(master);
-        for (one, shown) in all.iter().zip(&mut addresses) {
-            *shown = Some(String::from_utf8(opener.open(&one.address)?)?);
+    let addresses = match options.reveal {
+        true => {
+            let reveal = Reveal {
+                db: &db,
+                keys: &config.keys,
+                actor: options.actor,
+                list: "allowed",
+            };
+            let sealed = all.iter().map(|one| Some(one.address.as_slice()));
+            reveal.all(sealed, now).await?
         }
-        // Nobody is revealed without it being on record.
-        let event = Event {
-            actor: &options.actor.name(),
-            tenant: None,
-            kind: "reveal",
-            detail: json!({ "list": "allowed", "people": all.len() }),
-        };
-        event::record(&db, event, now).await?;
-    }
+        false => vec![None; all.len()],
+    };
     let both = all.iter().zip(&addresses);
     let rows = both.clone().map(|(one, address)| {
         vec![
@@ -189,7 +185,7 @@ struct Place {
 async fn place(options: Options, problems: Vec<String>) -> anyhow::Result<(PgPool, Place, String)> {
     let config = options.settings.config(problems)?;
     let Keys::Master(master) = &config.keys else {
-        return Err(no_key().into());
+        return Err(no_master_key().into());
     };
     let entry = entry(master, options.address)?;
     let db = app::connect(&config.database_url).await?;
@@ -237,13 +233,5 @@ pub async fn line(db: &PgPool, named: Option<&str>) -> anyhow::Result<stored::Li
             todo: "Say which with --line: `clawkaka line list` shows them.",
         }
         .into()),
-    }
-}
-
-pub fn no_key() -> Refusal {
-    Refusal {
-        code: "no-master-key",
-        what: "Without CLAWKAKA_MASTER_KEY no address can be found or sealed.".to_owned(),
-        todo: "Run this where the worker runs: ./infra/operator.sh does.",
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     operator::{
         actor::Actor,
-        answer::{Answer, Refusal},
+        answer::{Answer, Refusal, no_master_key},
         doctor::{self, Finding, Verdict, facts::Facts, number::Number, warn},
         event::{self, Event},
         settings::{Settings, WHERE_FROM},
@@ -109,7 +109,7 @@ pub async fn run(
     );
     let facts = facts(options.settings, problems, false)?;
     refuse_named(&facts.config, asked.provider, &asked.number)?;
-    let master = facts.master().ok_or_else(no_key)?;
+    let master = facts.master().ok_or_else(no_master_key)?;
     let db = db(&facts).await?;
     let known = stored::all(db).await?;
     let known = known.iter().find(|line| {
@@ -138,14 +138,6 @@ pub async fn run(
     let (id, is_new) = store(db, &asked, &given, master, &actor.name(), now).await?;
     let registered = register(&asked, &facts, &given).await?;
     Ok(asked.answer(id, is_new, &given, registered, &found))
-}
-
-fn no_key() -> Refusal {
-    Refusal {
-        code: "no-master-key",
-        what: "Without CLAWKAKA_MASTER_KEY nothing can be sealed here.".to_owned(),
-        todo: "Run this where the worker runs: ./infra/operator.sh does.",
-    }
 }
 
 fn no_web() -> Finding {
