@@ -8,6 +8,7 @@ mod rows;
 use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 
 use super::{
     desk::Desk,
@@ -29,6 +30,8 @@ use crate::{
 struct Office {
     desk: Desk,
     lease: Lease,
+    /// Ends with the test: while it held its connection, the test's database could not be dropped.
+    _keeping: JoinSet<()>,
     /// How many messages came: each has an id of its own.
     came: std::cell::Cell<usize>,
 }
@@ -38,10 +41,12 @@ impl Office {
         let shutdown = Shutdown::default();
         let acquired = Lease::acquire(db, "here", &shutdown).await;
         let (lease, session) = acquired.unwrap();
-        shutdown.spawn(lease.clone().keep(db.clone(), session));
+        let mut keeping = JoinSet::new();
+        keeping.spawn(lease.clone().keep(db.clone(), session));
         Self {
             desk: Desk::new(db, LIMITS).await,
             lease,
+            _keeping: keeping,
             came: std::cell::Cell::default(),
         }
     }
