@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker process build walls compose images roles; do
+for piece in say settings machine docker process build walls compose images roles funnel; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -16,7 +16,8 @@ Deploys Clawkaka on this machine (Debian or Ubuntu, as root), and upgrades it wh
 
   1. A domain whose DNS points at this machine, and ports 80 and 443 open to the internet: Meta posts webhooks over
      HTTPS, and Caddy gets the certificate for it by itself. Not with a number at Kapso alone and KAPSO_DELIVERY=poll:
-     then nothing comes in, and without a domain neither Caddy nor web is started.
+     then nothing comes in, and without a domain neither Caddy nor web is started. And not with
+     CLAWKAKA_FUNNEL=tailscale: then this machine's name in your tailnet is the address, and no port need be open.
   2. In Meta's developer dashboard: an app with the product WhatsApp, your number, and a system user's token with
      whatsapp_business_messaging.
   3. A key for any OpenAI-compatible model.
@@ -38,7 +39,9 @@ Settings come from the environment, then from .env; `clawkaka serve --help` list
 
   CLAWKAKA_DOMAIN      the name under which Meta reaches this machine. "localhost" is for trying it out: the
                        certificate is then one of Caddy's own
-  CADDY_HTTP_PORT      80     CADDY_HTTPS_PORT   443
+  CLAWKAKA_FUNNEL      tailscale: the address is this machine's in your tailnet, opened to the internet by Tailscale
+                       Funnel, watched, and told to Meta and Kapso. Tailscale must be installed and logged in
+  CADDY_HTTP_PORT      80     CADDY_HTTPS_PORT   443     (behind a funnel PORT + 8 and + 9, on loopback)
   CLAWKAKA_BIN         a program that was compiled elsewhere, to go into the image where no registry is reachable
   CLAWKAKA_BUILD       a name for this build, as a label of the image
   CLAWKAKA_DEPLOYMENT, CLAWKAKA_STATE   as for up.sh
@@ -91,6 +94,13 @@ load_deployment() {
   default BROKER_METRICS_PORT "$((PORT + 5))"
   default WEB_A_METRICS_PORT "$((PORT + 6))"
   default WEB_B_METRICS_PORT "$((PORT + 7))"
+  # In front of Caddy's ports in compose.yaml; nothing is every address, IPv6 too. roles.sh writes it down.
+  export CADDY_ADDRESS=
+  if has_funnel; then
+    CADDY_ADDRESS=127.0.0.1:
+    default CADDY_HTTP_PORT "$((PORT + 8))"
+    default CADDY_HTTPS_PORT "$((PORT + 9))"
+  fi
   default CADDY_HTTP_PORT 80
   default CADDY_HTTPS_PORT 443
 }
@@ -98,7 +108,13 @@ load_deployment() {
 # Everything that only the operator can give. All of it at once, each with what to do.
 check_what_is_set() {
   local missing=()
-  ! has_web || lacks CLAWKAKA_DOMAIN "the name under which Meta reaches this machine, such as assistant.example.org"
+  if has_funnel; then
+    # Says itself what is missing of Tailscale.
+    CLAWKAKA_DOMAIN=$("$FUNNEL" name) || missing+=("CLAWKAKA_FUNNEL: what Tailscale lacks is said above")
+  elif is_set CLAWKAKA_FUNNEL; then
+    missing+=("CLAWKAKA_FUNNEL: is \"$(value_of CLAWKAKA_FUNNEL)\": write tailscale, or nothing")
+  fi
+  ! has_web || has_funnel || lacks CLAWKAKA_DOMAIN "the name under which Meta reaches this machine, such as assistant.example.org"
   # A number at Meta, or one at Kapso, or both.
   if has_kapso; then
     lacks KAPSO_PHONE_NUMBER_ID "Kapso's dashboard: the number's id"
@@ -140,7 +156,7 @@ has_kapso() { any_is_set KAPSO_PHONE_NUMBER_ID KAPSO_API_KEY KAPSO_WEBHOOK_SECRE
 # Kapso is asked what came, and brings nothing.
 is_polled() { [[ $(value_of KAPSO_DELIVERY) == poll ]]; }
 # Whether anybody brings anything, or is to: lines are also added by command.
-has_web() { has_meta || ! has_kapso || ! is_polled || is_set CLAWKAKA_DOMAIN; }
+has_web() { has_meta || ! has_kapso || ! is_polled || is_set CLAWKAKA_DOMAIN || has_funnel; }
 
 # lacks <setting> "where to get it"
 lacks() {
@@ -157,7 +173,7 @@ check_machine() {
   ! has_web || ports_of caddy CADDY_HTTP_PORT CADDY_HTTPS_PORT WEB_A_METRICS_PORT WEB_B_METRICS_PORT
   ports_of broker BROKER_PORT BROKER_METRICS_PORT
   ports_of worker WORKER_HEALTH_PORT METRICS_PORT
-  if has_web && ! getent hosts "$CLAWKAKA_DOMAIN" >/dev/null; then
+  if has_web && ! has_funnel && ! getent hosts "$CLAWKAKA_DOMAIN" >/dev/null; then
     warn "$CLAWKAKA_DOMAIN has no address yet: Caddy cannot get a certificate until its DNS points at this machine"
   fi
 }
@@ -173,6 +189,8 @@ hand_out() {
   write_secrets
   write_webs_keys
   write_settings
+  export CLAWKAKA_SITE=${CLAWKAKA_DOMAIN:-}
+  if has_funnel; then CLAWKAKA_SITE=http://$CLAWKAKA_DOMAIN; fi
   write_variables
   say "Each role has its own, in $STATE/secrets"
 }
@@ -189,6 +207,12 @@ roll() {
   fi
   start_service broker 120
   start_service worker 180
+  if has_funnel; then
+    keep_funnel_open
+    register_webhooks
+  else
+    close_funnel
+  fi
   if has_web; then
     check_from_outside
   else
@@ -200,6 +224,11 @@ roll() {
 # As Meta comes in: by name, over TLS, through Caddy.
 check_from_outside() {
   local tries
+  if has_funnel; then
+    FUNNEL_TARGET=$(funnel_target) "$FUNNEL" status >"$LOGS/outside.log" 2>&1 ||
+      warn "$(last_words "$LOGS/outside.log")"
+    return
+  fi
   for ((tries = 0; tries < 60; tries++)); do
     if curl -fsSk --noproxy '*' --max-time 10 --connect-to "$CLAWKAKA_DOMAIN:443:127.0.0.1:$CADDY_HTTPS_PORT" \
       "https://$CLAWKAKA_DOMAIN/healthz" >/dev/null 2>"$LOGS/outside.log"; then
@@ -212,13 +241,31 @@ check_from_outside() {
   warn "https://$CLAWKAKA_DOMAIN does not answer yet: does its DNS point here, are ports 80 and 443 open? docker logs $(container caddy)"
 }
 
+# A name in a tailnet is nothing to type into dashboards: the providers are told where we are. What they refuse is
+# for the operator, who is told below what to enter.
+register_webhooks() {
+  if has_meta; then tell_provider Meta "$(value_of WHATSAPP_SENDER_PHONE_NUMBER_ID)" verification-token; fi
+  if has_kapso && ! is_polled; then tell_provider Kapso "$(value_of KAPSO_PHONE_NUMBER_ID)" kapso-secret webhook-secret; fi
+}
+
+# tell_provider <whose> <number> <secret's file> [its option]
+tell_provider() {
+  local log=$LOGS/webhook-$1.log
+  if docker exec -i "$(container worker)" clawkaka line webhook "$2" --url "https://$CLAWKAKA_DOMAIN" --as deploy.sh \
+    "--${4:-$3}-file" - <"$STATE/secrets/$3" >"$log" 2>&1 9>&-; then
+    say "$1 posts its webhooks to https://$CLAWKAKA_DOMAIN"
+  else
+    warn "$1 did not take the address by itself, so enter it as below: $(last_words "$log")"
+  fi
+}
+
 introduce() {
   local port='' named='' web=''
   if has_web; then
     web=",
                  :$WEB_A_METRICS_PORT and :$WEB_B_METRICS_PORT (web)"
   fi
-  [[ $CADDY_HTTPS_PORT == 443 ]] || port=:$CADDY_HTTPS_PORT
+  [[ $CADDY_HTTPS_PORT == 443 ]] || has_funnel || port=:$CADDY_HTTPS_PORT
   if [[ $CLAWKAKA_DEPLOYMENT != clawkaka ]]; then named="CLAWKAKA_DEPLOYMENT=$CLAWKAKA_DEPLOYMENT "; fi
   if has_meta; then
     cat <<END

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres process walls roles; do
+for piece in say settings machine docker postgres process walls roles funnel; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -84,9 +84,11 @@ confirm() {
 # One line per thing.
 list() {
   local name entry pid
-  for name in serve simulator; do
+  for name in serve simulator funnel; do
     if pid=$(running "$name"); then echo "  process    $name (pid $pid)"; fi
   done
+  if [[ -f $(funnel_memory) ]]; then echo "  address    Tailscale's funnel to $(<"$(funnel_memory)")"; fi
+  if [[ -f /etc/systemd/system/$(funnel_unit) ]]; then echo "  unit       $(funnel_unit)"; fi
   if command -v docker >/dev/null; then list_docker "$1" | sed 's/^/  /'; fi
   if [[ -f /etc/systemd/system/$(walls_unit) ]]; then echo "  unit       $(walls_unit)"; fi
   if walls_stand; then echo "  walls      nftables table inet clawkaka_$CLAWKAKA_DEPLOYMENT"; fi
@@ -109,6 +111,7 @@ list_docker() {
 remove() {
   stop serve
   stop simulator
+  close_funnel
   echo "Removed: processes"
   if command -v docker >/dev/null; then remove_from_docker "$1"; fi
   remove_disks

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for piece in say settings machine docker postgres process build compose; do
+for piece in say settings machine docker postgres process build walls compose funnel; do
   # shellcheck source=/dev/null
   source "$ROOT/infra/lib/$piece.sh"
 done
@@ -18,7 +18,7 @@ Runs `clawkaka <command>` with the settings of a deployment that up.sh or deploy
   trace <message id> [--json]       where a message is, without its content
   freeze | unfreeze [--line ID | --tenant ID] [--why TEXT]
                                     stop what goes out, and let it go again; webhooks are stored meanwhile
-  line list | add | remove LINE | test LINE [--to NUMBER]
+  line list | add | remove LINE | test LINE [--to NUMBER] | webhook LINE --url URL
                                     the numbers that people write to; secrets from files or standard input
   send --to ID|NUMBER --text TEXT|- | --template LANGUAGE=NAME | --image FILE | --document FILE [--key KEY] [--wait]
                                     says something to one person, as ourselves, once
@@ -80,7 +80,7 @@ in_containers() {
       # What is typed or piped in is for the command: secrets, a text, a yes.
       terminal=(-i)
     fi
-    if [[ $1 == line && ${2:-} == add ]]; then
+    if [[ $1 == line && (${2:-} == add || ${2:-} == webhook) ]]; then
       hand_in_files "$@"
       return
     fi
@@ -96,6 +96,7 @@ in_containers() {
     echo "$role:" >&2
     docker exec "$(container "$role")" clawkaka "$@" || status=1
   done
+  if [[ -f $(funnel_memory) ]]; then FUNNEL_TARGET=$(<"$(funnel_memory)") "$FUNNEL" status || status=1; fi
   return "$status"
 }
 

@@ -45,7 +45,11 @@ impl Product {
 
     /// Where our web takes Kapso's webhooks.
     pub fn kapso_webhook(&self) -> String {
-        let path = Through::Kapso.webhook_path();
+        self.webhook_of(Through::Kapso)
+    }
+
+    pub fn webhook_of(&self, through: Through) -> String {
+        let path = through.webhook_path();
         format!("http://127.0.0.1:{}{path}", self.place.port)
     }
 }

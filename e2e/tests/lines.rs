@@ -5,11 +5,11 @@ use std::{mem, process::Stdio, slice};
 
 use anyhow::Context as _;
 use e2e::{
-    PATIENCE, Product, Whatsapp, alone, command,
+    PATIENCE, Person, Product, Whatsapp, alone, command,
     crowd::{mark, person},
     logs,
     sample::PDF,
-    whatsapp::{Fault, FaultRule, Message, Signature, signature},
+    whatsapp::{Fault, FaultRule, Message, Signature, Through, signature},
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -163,6 +163,8 @@ async fn an_operator_says_something_to_a_person_once() -> anyhow::Result<()> {
         .exactly_one_each(slice::from_ref(&anna), &[first])
         .await?;
 
+    meta_posts_where_it_is_told_to(&product, &anna).await?;
+
     let phone = format!("+{}", anna.phone.as_deref().context("she has no phone")?);
     let send = [
         "send",
@@ -229,6 +231,23 @@ async fn an_operator_says_something_to_a_person_once() -> anyhow::Result<()> {
         "{told:#}"
     );
     product.finish(&[]).await
+}
+
+/// It asks there for the word before it believes it.
+async fn meta_posts_where_it_is_told_to(product: &Product, anna: &Person) -> anyhow::Result<()> {
+    let here = product.webhook_of(Through::Meta);
+    product
+        .whatsapp
+        .set_webhook_url("http://127.0.0.1:9/whatsapp/webhook");
+    let number = product.whatsapp.settings().phone_number_id.clone();
+    let told = product
+        .operate(&["line", "webhook", &number, "--url", &here])
+        .await?;
+    anyhow::ensure!(told["url"] == here.as_str(), "{told:#}");
+    let there = mark("there");
+    product.says(anna, &format!("Please note {there}")).await?;
+    product.answered(anna, &there).await?;
+    product.settled().await
 }
 
 async fn the_same_file_goes_once(product: &Product, id: &str) -> anyhow::Result<()> {

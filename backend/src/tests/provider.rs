@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 pub const TOKEN: &str = "good-token";
 pub const SECRET: &str = "good-app-secret";
+/// Of the registration of webhooks.
+pub const WORD: &str = "good-word";
 const APP: &str = "4711";
 
 #[derive(Clone)]
@@ -37,7 +39,7 @@ impl Provider {
         let meta = || {
             Router::new()
                 .route("/v24.0/debug_token", get(token))
-                .route("/v24.0/{id}", get(number))
+                .route("/v24.0/{id}", get(number).post(redirect))
                 .route("/v24.0/{id}/phone_numbers", get(numbers))
                 .route("/v24.0/{id}/subscribed_apps", get(apps))
                 .route("/v24.0/{id}/message_templates", get(templates))
@@ -104,6 +106,24 @@ async fn number(headers: HeaderMap, Path(id): Path<String>) -> Response {
         &headers,
         json!({ "id": id, "display_phone_number": dialled }),
     )
+}
+
+/// Meta asks for the word there, and here only one is known.
+async fn redirect(
+    State(provider): State<Provider>,
+    headers: HeaderMap,
+    Json(wish): Json<Value>,
+) -> Response {
+    if !is_ours(&headers) {
+        return refused();
+    }
+    let wish = wish["webhook_configuration"].clone();
+    if wish["verify_token"] != WORD {
+        let error = json!({ "error": { "code": 2200, "message": "Callback verification failed" } });
+        return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+    }
+    provider.webhooks.lock().unwrap().push(wish);
+    Json(json!({ "success": true })).into_response()
 }
 
 async fn numbers(headers: HeaderMap) -> Response {

@@ -1,6 +1,7 @@
-//! Has Kapso post the webhooks of a number to us (Kapso docs: Platform API, webhooks).
+//! Has a provider post the webhooks of a number to us.
 //!
-//! Meta has no such thing for an app's webhook: its dashboard asks for address and word.
+//! Kapso makes a webhook for it (Kapso docs: Platform API, webhooks). Meta posts where its app's dashboard
+//! says, unless a number says otherwise (Meta docs: webhooks, overrides).
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -57,6 +58,29 @@ pub async fn register(
     };
     ask(api.provider, api.authorize(request, key).json(&wish)).await?;
     Ok(done)
+}
+
+/// Meta asks the address for the word before it answers.
+pub async fn redirect(
+    http: &reqwest::Client,
+    api: &Api,
+    number: &str,
+    token: &SecretString,
+    address: &Url,
+    word: &SecretString,
+) -> Result<Registered, Trouble> {
+    let unusable = || Trouble::Unreachable("its address takes no path".to_owned());
+    let url = api.url(&[number]).ok_or_else(unusable)?;
+    let wish = json!({ "webhook_configuration": {
+        "override_callback_uri": address.as_str(),
+        "verify_token": word.expose_secret(),
+    } });
+    ask(
+        api.provider,
+        api.authorize(http.post(url), token).json(&wish),
+    )
+    .await?;
+    Ok(Registered::Changed)
 }
 
 fn url(api: &Api, path: &[&str]) -> Result<Url, Trouble> {

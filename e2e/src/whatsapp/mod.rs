@@ -122,6 +122,7 @@ impl Whatsapp {
             .route("/{version}/debug_token", routing::get(account::debug_token))
             .route("/media/{id}", routing::get(media::bytes))
             .route("/{version}/{id}", routing::get(account::object))
+            .merge(register::of_meta())
             .route(
                 "/{version}/{id}/phone_numbers",
                 routing::get(account::phone_numbers),

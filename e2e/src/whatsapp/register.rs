@@ -1,6 +1,8 @@
-//! Where Kapso posts a number's webhooks, as its customers tell it (Kapso docs: Platform API, webhooks).
+//! Where a provider posts a number's webhooks, as its customers tell it.
 //!
-//! From the first one on, what people do is posted there and signed with its secret.
+//! Kapso has webhooks of its own (Kapso docs: Platform API, webhooks): from the first one on, what people do is
+//! posted there and signed with its secret. Meta is told by number, and asks the address for the word before it
+//! believes it (Meta docs: webhooks, overrides).
 
 use std::sync::Arc;
 
@@ -10,10 +12,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing,
 };
+use reqwest::Url;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Inner, graph::token};
+use super::{Inner, error::GraphError, graph::token};
 
 const LIST: &str = "/platform/v1/whatsapp/phone_numbers/{number}/webhooks";
 const KNOWN: [&str; 6] = [
@@ -29,6 +32,49 @@ pub(super) fn routes() -> Router<Arc<Inner>> {
     Router::new()
         .route(LIST, routing::get(list).post(create))
         .route(&format!("{LIST}/{{id}}"), routing::patch(update))
+}
+
+pub(super) fn of_meta() -> Router<Arc<Inner>> {
+    Router::new().route("/{version}/{id}", routing::post(redirect))
+}
+
+/// "Callback verification failed" (Meta docs: error codes).
+const NOT_VERIFIED: i64 = 2200;
+
+async fn redirect(
+    State(sim): State<Arc<Inner>>,
+    Path((_version, number)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Result<Json<Value>, GraphError> {
+    if token(&sim, &headers) != sim.settings.access_token {
+        return Err(GraphError::of(190));
+    }
+    if number != sim.settings.phone_number_id {
+        return Err(GraphError::parameter("There is no such number."));
+    }
+    let wish = &body["webhook_configuration"];
+    let word = |name: &str| wish[name].as_str().ok_or_else(|| GraphError::missing(name));
+    let (url, token) = (word("override_callback_uri")?, word("verify_token")?);
+    let challenge = Uuid::new_v4().to_string();
+    let query = [
+        ("hub.mode", "subscribe"),
+        ("hub.verify_token", token),
+        ("hub.challenge", &challenge),
+    ];
+    let http = sim.http.borrow().clone();
+    let mut asked = Url::parse(url).map_err(|_| GraphError::parameter("That is no address."))?;
+    asked.query_pairs_mut().extend_pairs(query);
+    let answer = http.get(asked).send().await;
+    let said = match answer {
+        Ok(answer) if answer.status().is_success() => answer.text().await.ok(),
+        _ => None,
+    };
+    if said.as_deref() != Some(&challenge) {
+        return Err(GraphError::of(NOT_VERIFIED));
+    }
+    sim.webhook_url.send_replace(url.to_owned());
+    Ok(Json(json!({ "success": true })))
 }
 
 /// What webhooks are signed with.

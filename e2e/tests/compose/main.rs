@@ -1,6 +1,7 @@
 //! An operator's way, whole: one command deploys, the same command upgrades under load, nuke removes.
 
 mod deployment;
+mod funnel;
 mod load;
 mod roles;
 
@@ -33,6 +34,7 @@ async fn an_operator_deploys_upgrades_without_losing_a_webhook_and_removes_every
     let whatsapp = deployment.simulators.whatsapp.clone();
     whatsapp.trust(&deployment.authority().await?)?;
 
+    roles::caddy_is_open_at("", &deployment).await?;
     roles::only_the_public_routes_are_reached(&deployment).await?;
     let stranger = person(1);
     let first = mark("first");
@@ -44,7 +46,10 @@ async fn an_operator_deploys_upgrades_without_losing_a_webhook_and_removes_every
 
     deployed_again_nothing_changes(&deployment).await?;
     upgraded_under_load_nothing_is_lost(&mut deployment, &stranger).await?;
-    removed_nothing_is_left_but_the_certificates(&deployment).await
+    let remove = async |deployment: &Deployment| {
+        removed_nothing_is_left_but_the_certificates(deployment).await
+    };
+    funnel::without_a_domain_tailscale_is_the_way_in(&mut deployment, remove).await
 }
 
 async fn what_is_missing_is_said_at_once(deployment: &Deployment) -> anyhow::Result<()> {

@@ -232,6 +232,16 @@ fn words(secrets: &[(&str, String)]) -> Vec<String> {
     secrets.iter().map(|(_, word)| word.clone()).collect()
 }
 
+/// Its two public ports; nothing is every address, IPv6 too.
+pub async fn caddy_is_open_at(address: &str, deployment: &Deployment) -> anyhow::Result<()> {
+    let facts = deployment.inspect("caddy").await?;
+    for port in ["80/tcp", "443/tcp"] {
+        let open = &facts["HostConfig"]["PortBindings"][port][0]["HostIp"];
+        anyhow::ensure!(open == address, "{port} is open at {open}");
+    }
+    Ok(())
+}
+
 /// From outside, over TLS. Meta's question is answered, and our word in it is not logged.
 pub async fn only_the_public_routes_are_reached(deployment: &Deployment) -> anyhow::Result<()> {
     let browser = deployment.browser().await?;

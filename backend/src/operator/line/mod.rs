@@ -1,15 +1,17 @@
-//! `clawkaka line add|list|show|set|remove|test`: the numbers that people write to, beside those of the
+//! `clawkaka line add|list|show|set|remove|test|webhook`: the numbers that people write to, beside those of the
 //! environment, each with secrets of its own; and what holds on each.
 //!
 //! Web and worker learn of a change at once and without a restart. The environment wins: the secrets of a
 //! line that it names are changed there.
 
 mod add;
+mod address;
 mod list;
 mod remove;
 mod set;
 mod show;
 mod test;
+mod webhook;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -41,6 +43,8 @@ pub enum Command {
     Remove(remove::Options),
     /// Tries a number: its credentials, its webhook, and with --to a real message.
     Test(test::Options),
+    /// Has the provider post a number's webhooks to an address of ours.
+    Webhook(webhook::Options),
 }
 
 /// Whose API a line speaks.
@@ -68,6 +72,7 @@ impl Command {
             Self::Set(options) => options.json,
             Self::Remove(options) => options.json,
             Self::Test(options) => options.json,
+            Self::Webhook(options) => options.json,
         }
     }
 }
@@ -84,6 +89,7 @@ pub async fn run(
         Command::Set(options) => set::run(*options, problems, now).await,
         Command::Remove(options) => remove::run(options, problems, now).await,
         Command::Test(options) => test::run(options, problems, now).await,
+        Command::Webhook(options) => webhook::run(options, problems, now).await,
     }
 }
 

@@ -13,6 +13,7 @@ mod template;
 mod tenant;
 mod trace;
 mod upgrade;
+mod webhook;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
