@@ -162,6 +162,15 @@ async fn faults_of_settings(product: &Product) -> anyhow::Result<()> {
     )
     .await?;
 
+    let (hears, key) = (product.model.url(), product.model.settings().key.clone());
+    for (key, codes) in [(key.as_str(), &[][..]), ("wrong", &["voice"])] {
+        let service = [
+            ("TRANSCRIPTION_BASE_URL", hears.as_str()),
+            ("TRANSCRIPTION_API_KEY", key),
+        ];
+        finds(product, &service, &[], codes).await?;
+    }
+
     // It listens and never says anything: what hangs is found, too.
     let silent = TcpListener::bind("127.0.0.1:0").context("listen")?;
     let url = format!(

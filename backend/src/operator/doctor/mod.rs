@@ -21,6 +21,7 @@ mod tables;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod voice;
 mod walls;
 mod web;
 mod work;
@@ -49,6 +50,8 @@ use number::Number;
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
 /// A store may be far away, and a whole backup of the tables is read.
 const STORE_WITHIN: Duration = Duration::from_secs(90);
+/// A service that is busy is asked three times; one on a slow machine takes its time even for silence.
+const VOICE_WITHIN: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "Examples:
   clawkaka doctor
@@ -173,6 +176,7 @@ async fn examine(facts: &Facts, only: &[String]) -> Vec<Finding> {
             check("inodes", machine::inodes(facts)),
             check("memory", machine::memory(facts)),
             check("keys", tables::keys(facts)),
+            check_within(VOICE_WITHIN, "voice", voice::voice(facts)),
             check_within(STORE_WITHIN, "backup-store", backup::store(facts)),
             check("backup-age", backup::age(facts)),
             check_within(STORE_WITHIN, "backup-key", backup::key(facts)),
