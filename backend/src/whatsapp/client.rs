@@ -7,6 +7,7 @@
 //! callback data is what finds an unclear send again: it comes back with every receipt
 //! (Meta docs: Cloud API, messages).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::event::Sender;
 use super::failure::{Class, SendError};
+use super::group;
 use super::outgoing::Outgoing;
 use super::provider::Api;
 use crate::clock::Clock;
@@ -98,6 +100,10 @@ impl Client {
         message: &Outgoing,
         callback: &str,
     ) -> Result<Accepted, SendError> {
+        let message = match to {
+            Recipient::Group(_) => group::fit(message),
+            _ => Cow::Borrowed(message),
+        };
         let (kind, content) = message.wire();
         let mut message = json!({
             "messaging_product": "whatsapp",

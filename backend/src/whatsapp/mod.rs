@@ -7,7 +7,7 @@
 //! somebody sent, and `fetch` brings it.
 //! Out, by the worker: `answer` reads what an assistant asks to be sent, `format` turns its Markdown into
 //! WhatsApp's marks, `split` cuts it to size, `sendable` says as what a file can go; `outgoing` is a
-//! message of any type, `client` sends it, `failure` says what to do when that went wrong.
+//! message of any type, `group` what a group can have of it, `client` sends it, `failure` says what to do when that went wrong.
 //! `account` asks Meta what it knows of us, for the operator; `register` has Kapso post its webhooks to us.
 //! `raw` reads strange JSON for the first two.
 //!
@@ -23,6 +23,7 @@ pub mod event;
 pub mod failure;
 pub mod fetch;
 pub mod format;
+mod group;
 mod kapso;
 pub mod media;
 mod meta;

@@ -148,6 +148,30 @@ async fn a_text_goes_out_as_documented() {
 }
 
 #[tokio::test]
+async fn a_group_gets_words_in_place_of_what_it_cannot_have() {
+    let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
+    let (api, token) = (api(address), SecretString::from("token-123"));
+    let line = Line {
+        api: &api,
+        phone_number_id: "106",
+        access_token: &token,
+    };
+    let buttons = Outgoing::Buttons {
+        body: "When?".to_owned(),
+        titles: vec!["Today".to_owned()],
+    };
+    let group = Recipient::Group("Y2Fw".to_owned());
+    let sent = client().send(line, &group, &buttons, "0198:1").await;
+    assert_eq!(sent.unwrap().wamid, "wamid.sent");
+    let (_, _, body) = seen.recv().await.unwrap();
+    assert_eq!(body["text"]["body"], "When?\n\n- Today");
+    assert_eq!(
+        (&body["type"], &body["interactive"]),
+        (&json!("text"), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn a_template_goes_out_with_its_name_and_language_and_nothing_of_ours() {
     let (address, mut seen) = server((StatusCode::OK, HeaderMap::new(), OK.to_owned())).await;
     let (api, token) = (api(address), SecretString::from("token-123"));
