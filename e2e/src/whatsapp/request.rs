@@ -18,6 +18,12 @@ const MAX_CALLBACK: usize = 512;
 /// Shortest and longest phone numbers (ITU E.164).
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 
+/// What may be said in a group (Meta docs: groups, sending messages).
+const FOR_GROUPS: [&str; 7] = [
+    "text", "image", "video", "audio", "document", "sticker", "template",
+];
+const OF_A_GROUP: &str = "@g.us";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// `to` as it was written: a phone number or a user id.
@@ -102,11 +108,20 @@ fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
             "recipient_identity_key_hash",
         ],
     )?;
-    if string(body, "recipient_type")?.is_some_and(|kind| kind != "individual") {
-        return Err(GraphError::parameter(
-            "Param recipient_type must be individual.",
-        ));
-    }
+    let to = match string(body, "recipient_type")? {
+        None | Some("individual") => recipient(body)?,
+        Some("group") if FOR_GROUPS.contains(&kind) => group(body)?,
+        Some("group") => {
+            return Err(GraphError::parameter(
+                "Param type cannot be sent to a group.",
+            ));
+        }
+        Some(_) => {
+            return Err(GraphError::parameter(
+                "Param recipient_type must be one of {individual, group}.",
+            ));
+        }
+    };
     let callback = string(body, "biz_opaque_callback_data")?;
     if callback.is_some_and(|data| data.chars().count() > MAX_CALLBACK) {
         return Err(GraphError::parameter(
@@ -115,10 +130,18 @@ fn message(body: &Map<String, Value>) -> Result<Request, GraphError> {
     }
     check_context(body)?;
     Ok(Request::Message {
-        to: recipient(body)?,
+        to,
         shown: outgoing::read(kind, body)?,
         callback: callback.map(str::to_owned),
     })
+}
+
+fn group(body: &Map<String, Value>) -> Result<String, GraphError> {
+    let to = string(body, "to")?.ok_or_else(|| GraphError::missing("to"))?;
+    match to.ends_with(OF_A_GROUP) {
+        true => Ok(to.to_owned()),
+        false => Err(GraphError::parameter("Param to is not a group.")),
+    }
 }
 
 /// `to` wins where both are given.
@@ -209,6 +232,13 @@ mod tests {
     }
 
     #[test]
+    fn words_go_to_a_group() {
+        let group = json!({"recipient_type": "group", "to": "1203@g.us"});
+        let read = read(&with(group));
+        assert!(matches!(read, Ok(Request::Message { to, .. }) if to == "1203@g.us"));
+    }
+
+    #[test]
     fn what_meta_refuses_is_refused_with_code_100() {
         for wrong in [
             json!({"messaging_product": "sms"}),
@@ -222,6 +252,11 @@ mod tests {
             json!({"callback": "x"}),
             json!({"biz_opaque_callback_data": "x".repeat(513)}),
             json!({"status": "seen"}),
+            json!({"recipient_type": "everybody"}),
+            json!({"recipient_type": "group"}),
+            json!({"to": "1203@g.us"}),
+            json!({"recipient_type": "group", "to": "1203@g.us", "type": "reaction",
+                   "reaction": {"message_id": "wamid.1", "emoji": "x"}}),
         ] {
             assert_eq!(
                 read(&with(wrong.clone())).map_err(|error| error.code),
