@@ -17,6 +17,7 @@ owners() {
 worker          lease.rs
 presence        presence.rs
 line            line/
+unserved_group  line/unserved.rs
 tenant          tenant/
 tenant_address  tenant/address.rs
 allowed         tenant/allowed.rs

@@ -6,6 +6,10 @@ use url::Url;
 pub const SETTING_UP: &str =
     "Hi! I'm setting up an assistant just for you. It takes a few seconds; your answer follows.";
 
+/// The same in a group.
+pub const SETTING_UP_FOR_A_GROUP: &str =
+    "I'm getting ready. It takes a few seconds; the answer follows.";
+
 /// The first that a new person hears, as far as it is known: with whom they speak, who runs it, what
 /// becomes of what they write, and how to leave.
 pub fn notice(operator: Option<&str>, policy: Option<&Url>, is_answered: bool) -> String {
@@ -16,6 +20,17 @@ pub fn notice(operator: Option<&str>, policy: Option<&Url>, is_answered: bool) -
     if is_answered {
         lines.push("Your answer follows in a few seconds.".to_owned());
     }
+    lines.join("\n")
+}
+
+/// The same to a group that is served from now on.
+pub fn group_notice(operator: Option<&str>, policy: Option<&Url>, prefix: &str) -> String {
+    let by = operator.map_or(String::new(), |name| format!(", run by {name}"));
+    let mut lines = vec![format!("Hello, everybody! I am an AI assistant{by}.")];
+    lines.push(format!(
+        "I take what begins with {prefix}, and replies to my messages; everything else that is said here I do not keep."
+    ));
+    lines.extend(policy.map(|url| format!("What becomes of what you write to me: {url}")));
     lines.join("\n")
 }
 

@@ -187,7 +187,7 @@ const METRICS: &[Metric] = &[
     // Worker: how long does it take, and how does it end?
     counter("clawkaka_routed_total", By::Worker, "Updates routed, by outcome.")
         .each("outcome", &["waiting", "receipt", "refused", "over_limit", "unsupported", "empty", "noted", "taken_back",
-            "invited", "agreed", "declined", "opted_out", "stop", "fresh", "help", "opt_out", "opt_in", "delete_asked",
+            "invited", "agreed", "declined", "not_served", "not_addressed", "opted_out", "stop", "fresh", "help", "opt_out", "opt_in", "delete_asked",
             "delete_confirmed", "export_asked", "export_confirmed", "call", "rekeyed", "unknown", "unknown_line"]),
     histogram("clawkaka_turn_seconds", By::Worker, TURNS,
         "Time from a turn's start to its end, by trigger and outcome.").apart(),
@@ -278,7 +278,8 @@ const METRICS: &[Metric] = &[
     gauge("clawkaka_sandbox_disks_used_bytes", By::Worker, Unit::Bytes, "What the disks of all sandboxes take together."),
     gauge("clawkaka_sandbox_disks_walled", By::Worker, Unit::Count, "1 while the size of sandboxes' disks is kept; 0 if that fails, or SANDBOX_DISK is unlimited."),
     counter("clawkaka_swept_total", By::Worker, "What the sweep cleared or deleted.")
-        .each("what", &["inbox_bodies", "inbox_undecided", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media", "line_secrets"]),
+        .each("what", &["inbox_bodies", "inbox_undecided", "outbox_bodies", "inbox", "outbox", "turn", "receipt", "usage", "media", "line_secrets",
+            "unserved_group"]),
     gauge("clawkaka_swept_timestamp_seconds", By::Worker, Unit::Seconds,
         "When a sweep last came to its end, since 1970."),
     // Worker: backups.

@@ -19,7 +19,9 @@ use crate::{
     broker::usage,
     freeze,
     id::{BackupId, SandboxId, TenantId},
-    inbox, media, outbox, receipt, reminder,
+    inbox,
+    line::unserved,
+    media, outbox, receipt, reminder,
     sandbox::row as sandbox,
     tenant::{self, address, allowed, blocked},
     turn,
@@ -68,6 +70,7 @@ pub async fn erase(
         // While their addresses still say whose they are.
         allowed::erase(&mut *conn, tenant).await?;
         blocked::erase(&mut *conn, tenant).await?;
+        unserved::erase(&mut *conn, tenant).await?;
         erased.addresses += address::erase(&mut *conn, tenant).await?;
         let sandbox = sandbox::of(&mut *conn, tenant).await?;
         if let Some(sandbox) = sandbox {

@@ -2,6 +2,8 @@
 
 use clap::{Args, Command};
 
+use crate::line::group;
+
 /// Settings come from the environment. Each can also come from a file: `NAME_FILE=/path`.
 /// Durations are written `5s`, `30m`, `7d`; sizes `512m`, `2g`.
 #[derive(Args, Debug, Default)]
@@ -192,7 +194,7 @@ pub struct Raw {
     pub time_zone: String,
 
     /// Who may write: open (everybody), invite (new people need a code: `clawkaka invite create`), or closed (nobody
-    /// new). This and the five below are each line's own with `clawkaka line set`.
+    /// new). This and the seven below are each line's own with `clawkaka line set`.
     #[arg(long, env = "SIGNUP", default_value = "open")]
     pub lines_signup: String,
     /// Whether new people are told first that this is an AI, who runs it, and how to leave: on, or off where they know.
@@ -211,6 +213,13 @@ pub struct Raw {
     /// What agents are told of the rights of people who were given no other role: a word, such as guest.
     #[arg(long, env = "DEFAULT_ROLE")]
     pub lines_default_role: Option<String>,
+    /// Groups in which agents take part, by WhatsApp's ids of them, with commas between; `clawkaka line groups` shows
+    /// those that write. In all others nothing is read and nothing said.
+    #[arg(long, env = "GROUP_IDS")]
+    pub lines_group_ids: Option<String>,
+    /// What a message in a group begins with that is for its agent: one word.
+    #[arg(long, env = "GROUP_PREFIX", default_value = group::PREFIX)]
+    pub lines_group_prefix: Option<String>,
     /// New people per hour on a line; the burst comes on top of an idle hour.
     #[arg(long, env = "LIMIT_SIGNUPS_PER_HOUR", default_value = "20")]
     pub limit_signups_per_hour: String,

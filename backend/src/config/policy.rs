@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 use super::{Raw, check::Check};
 use crate::line::{
+    group,
     policy::{self, Consent, Notice, Policy, Signup},
     template::Templates,
 };
@@ -28,6 +29,14 @@ impl Policy {
             ),
             consent: one_of(check, "CONSENT", &raw.lines_consent).unwrap_or(Consent::None),
             default_role: given(check, "DEFAULT_ROLE", &raw.lines_default_role, policy::role),
+            groups: given(check, "GROUP_IDS", &raw.lines_group_ids, str::parse).unwrap_or_default(),
+            group_prefix: given(
+                check,
+                "GROUP_PREFIX",
+                &raw.lines_group_prefix,
+                group::prefix,
+            )
+            .unwrap_or_else(|| group::PREFIX.to_owned()),
         }
     }
 }

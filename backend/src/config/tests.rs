@@ -80,6 +80,8 @@ fn every_bad_setting_is_named_in_one_message() {
             "--whatsapp-templates=Hello World",
             "--lines-notice-policy-url=http://example.org",
             "--lines-default-role=Best Friends",
+            "--lines-group-ids=My Family",
+            "--lines-group-prefix=Hello Bot",
         ],
     )
     .err()
@@ -103,6 +105,8 @@ fn every_bad_setting_is_named_in_one_message() {
         "WHATSAPP_TEMPLATES",
         "NOTICE_POLICY_URL",
         "DEFAULT_ROLE",
+        "GROUP_IDS",
+        "GROUP_PREFIX",
     ] {
         assert!(
             problems.contains(&format!("{name}: ")),
@@ -126,6 +130,20 @@ fn everybody_may_write_unless_it_is_said_otherwise() {
     assert_eq!(policy.operator.as_deref(), Some("Example Ltd"));
     let unset = with(&[], &["--lines-default-role="]).unwrap().policy;
     assert_eq!(unset.default_role, None);
+}
+
+#[test]
+fn no_group_is_served_unless_it_is_named() {
+    let policy = with(&[], &[]).unwrap().policy;
+    assert!(policy.groups.is_empty());
+    assert_eq!(policy.group_prefix, "@assistant");
+    let said = ["--lines-group-ids=1203@g.us,77", "--lines-group-prefix=Bot"];
+    let policy = with(&[], &said).unwrap().policy;
+    assert!(policy.groups.serves("1203@g.us") && policy.groups.serves("77"));
+    assert_eq!(policy.group_prefix, "Bot");
+    let unset = with(&[], &["--lines-group-ids=", "--lines-group-prefix="]).unwrap();
+    assert!(unset.policy.groups.is_empty());
+    assert_eq!(unset.policy.group_prefix, "@assistant");
 }
 
 #[test]

@@ -3,19 +3,21 @@
 //! Tokens of lines that the environment names live in memory only; those that an operator added lie
 //! here, sealed (`stored`). [`Lines`] are both. A blocked line sends nothing; its messages stay queued. A
 //! removed one keeps its row, for its people stay: nothing is taken from it or sent on it until it is
-//! added again. `cursor` is how far one has been polled. Called by `worker/send` and `receipt` (blocking), `route` (signups), at start (seeding) and by
+//! added again. `cursor` is how far one has been polled, `unserved` which groups write to one in vain.
+//! Called by `worker/send` and `receipt` (blocking), `route` (signups), at start (seeding) and by
 //! `clawkaka line`.
 
+mod admit;
 pub mod cursor;
 mod delivery;
-
-mod admit;
+pub mod group;
 mod held;
 pub mod policy;
 pub mod stored;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod unserved;
 
 use std::time::Duration;
 

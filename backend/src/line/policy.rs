@@ -1,5 +1,6 @@
-//! What holds on one line: who may write, what they are told first, and which role they get. What an
-//! operator set for it (`clawkaka line set`) stands in its row; for the rest the environment's word holds.
+//! What holds on one line: who may write, what they are told first, which role they get, and which groups are
+//! served. What an operator set for it (`clawkaka line set`) stands in its row; for the rest the environment's
+//! word holds.
 //!
 //! Read from the row whenever it decides something, which is not at every message: so a change counts at
 //! once, and nothing has to be told of it.
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgExecutor;
 use url::Url;
 
-use super::{Line, template::Templates};
+use super::{Line, group::Groups, template::Templates};
 use crate::{id::LineId, whatsapp::provider::Provider};
 
 /// What takes a role away again, and so is none.
@@ -63,6 +64,9 @@ pub struct Policy {
     pub consent: Consent,
     /// Of everybody who was given no other.
     pub default_role: Option<String>,
+    pub groups: Groups,
+    /// What a message in a group begins with that is for us.
+    pub group_prefix: String,
 }
 
 /// What an operator set for one line.
@@ -84,6 +88,10 @@ pub struct Own {
     /// The environment has these for each of its own lines, not for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub templates: Option<Templates>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_prefix: Option<String>,
 }
 
 impl Policy {
@@ -96,6 +104,8 @@ impl Policy {
             policy_url: own.notice_policy_url.or(all.policy_url),
             consent: own.consent.unwrap_or(all.consent),
             default_role: own.default_role.or(all.default_role),
+            groups: own.groups.unwrap_or(all.groups),
+            group_prefix: own.group_prefix.unwrap_or(all.group_prefix),
         }
     }
 }
@@ -111,6 +121,8 @@ impl Own {
             consent: more.consent.or(self.consent),
             default_role: more.default_role.or(self.default_role),
             templates: more.templates.or(self.templates),
+            groups: more.groups.or(self.groups),
+            group_prefix: more.group_prefix.or(self.group_prefix),
         }
     }
 }
@@ -246,13 +258,17 @@ mod tests {
             policy_url: None,
             consent: Consent::None,
             default_role: None,
+            groups: "1203@g.us".parse().unwrap(),
+            group_prefix: "@assistant".to_owned(),
         };
         assert_eq!(environment.with(read("{}").unwrap()), environment);
-        let own = r#"{"signup":"invite","default_role":"guest"}"#;
+        let own = r#"{"signup":"invite","default_role":"guest","groups":["77@g.us"]}"#;
         let policy = environment.with(read(own).unwrap());
         assert_eq!(policy.signup, Signup::Invite);
         assert_eq!(policy.default_role.as_deref(), Some("guest"));
         assert_eq!(policy.operator, environment.operator);
+        assert!(policy.groups.serves("77@g.us") && !policy.groups.serves("1203@g.us"));
+        assert_eq!(policy.group_prefix, "@assistant");
         assert_eq!(serde_json::to_string(&read(own).unwrap()).unwrap(), own);
     }
 

@@ -42,7 +42,8 @@ impl Waiting {
 }
 
 /// What is held is what WhatsApp would not take: nothing else says more surely that the window is closed. Not
-/// the frozen, suspended, or those who left; not whom we never heard of.
+/// the frozen, suspended, or those who left; not whom we never heard of; not groups, where each of many would
+/// be told.
 pub async fn waiting(
     db: impl PgExecutor<'_>,
     lines: &[LineId],
@@ -64,6 +65,7 @@ pub async fn waiting(
                       and n.created_at > t.last_inbound_at) as nudges
            where t.status = 'active' and t.line_id = any($1) and t.last_inbound_at is not null
              and not exists (select from frozen_tenant f where f.tenant_id = t.id)
+             and not exists (select from tenant_address a where a.tenant_id = t.id and a.kind = 'group')
              and nudges.sent < $2 and coalesce(nudges.latest, '-infinity') <= $3
              and exists (
                  select from outbox h where h.tenant_id = t.id and h.state = 'held'

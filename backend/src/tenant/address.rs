@@ -23,6 +23,8 @@ use crate::{
 const USER_ID: &str = "user_id";
 const PHONE: &str = "phone";
 const GROUP: &str = "group";
+/// A group has at most 1,024 members.
+const TAG_BYTES: usize = 4;
 
 /// An address as it lies in a table: it can be looked up, and opened by the worker.
 pub struct Entry {
@@ -62,6 +64,15 @@ impl AddressBook {
             .map(|(kind, address)| (kind.to_owned(), self.hash(address)))
             .unzip();
         Keys { kinds, values }
+    }
+
+    /// A short name of a group's member, by which their agent can tell two of one name apart; it says nothing
+    /// of their address, and in another group is another.
+    pub fn tag(&self, member: &Sender) -> Option<String> {
+        let group = member.group.as_ref()?;
+        let address = member.user_id.as_ref().or(member.phone.as_ref())?;
+        let hash = self.hash(&format!("{group}\n{address}"));
+        Some(hex::encode(&hash[..TAG_BYTES]))
     }
 
     /// Each address of a sender as tables have it, for those who list addresses.

@@ -53,6 +53,7 @@ impl Desk {
         let reading = Reading {
             db: &self.db,
             opener: &opener(),
+            book: &self.routing.book,
         };
         let asked = reading.asked(&turn).await.unwrap();
         assert!(asked.last_wamid.is_some());

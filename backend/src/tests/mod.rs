@@ -8,6 +8,7 @@ mod conformance;
 mod consent;
 mod desk;
 mod figures;
+mod groups;
 mod identity;
 mod lines;
 mod manners;

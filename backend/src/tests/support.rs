@@ -18,6 +18,7 @@ use crate::{
     id::LineId,
     line::{
         Delivery,
+        group::{self, Groups},
         policy::{Consent, Notice, Policy, Signup},
         template::Templates,
     },
@@ -65,6 +66,8 @@ pub fn policy() -> Policy {
         policy_url: None,
         consent: Consent::None,
         default_role: None,
+        groups: Groups::default(),
+        group_prefix: group::PREFIX.to_owned(),
     }
 }
 

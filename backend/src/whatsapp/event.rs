@@ -10,6 +10,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 pub use super::content::{Around, Content};
 use super::raw::Object;
@@ -22,6 +23,9 @@ const MAX_NAME_CHARS: usize = 100;
 const MAX_ADDRESS_BYTES: usize = 256;
 /// E.164 allows 15 digits; a few numbers in use have more.
 const MAX_PHONE_DIGITS: usize = 20;
+/// How a group is called by the phones in it; numbers that Kapso connects through one may say no more of it
+/// than this in place of a phone.
+const OF_A_GROUP: &str = "@g.us";
 
 #[derive(Debug, PartialEq)]
 pub enum InboundEvent {
@@ -99,6 +103,16 @@ pub struct Call {
     pub at: Option<DateTime<Utc>>,
 }
 
+impl Sender {
+    /// Who wrote it, by themselves: a group's member.
+    pub fn member(&self) -> Self {
+        Self {
+            group: None,
+            ..self.clone()
+        }
+    }
+}
+
 impl Message {
     /// The earlier message that this one is about or answers, by its id.
     pub fn refers_to(&self) -> Option<&str> {
@@ -147,10 +161,19 @@ pub fn parse(kind: &str, body: &[u8]) -> InboundEvent {
     read(kind, body).unwrap_or(InboundEvent::Unknown)
 }
 
-/// The body of a text message with other words in it. `None` when it cannot be written anew.
+/// The body of a message with other words in it, be they a text, a caption, or what one of these was changed
+/// into. `None` when it cannot be written anew.
 pub fn with_text(body: &[u8], text: &str) -> Option<Vec<u8>> {
-    let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    *body.pointer_mut("/message/text/body")? = text.into();
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    let mut message = body.get_mut("message")?;
+    if message.get("type")? == "edit" {
+        message = message.pointer_mut("/edit/message")?;
+    }
+    let words = match message.get("type")?.as_str()? {
+        "text" => "/text/body".to_owned(),
+        kind => format!("/{kind}/caption"),
+    };
+    *message.pointer_mut(&words)? = text.into();
     serde_json::to_vec(&body).ok()
 }
 
@@ -176,6 +199,9 @@ fn message(envelope: &Object<'_>) -> Option<Message> {
     let item = envelope.object("message")?;
     let contact = envelope.first("contacts");
     let told = |key| contact.as_ref().and_then(|contact| contact.text(key));
+    let group = told("wa_id").filter(|id| id.ends_with(OF_A_GROUP));
+    // Then the contact is the group, and says nothing of who wrote there.
+    let told = |key| told(key).filter(|_| group.is_none());
     let sender = Sender {
         user_id: item
             .text("from_user_id")
@@ -185,7 +211,10 @@ fn message(envelope: &Object<'_>) -> Option<Message> {
             .text("from")
             .and_then(digits)
             .or_else(|| told("wa_id").and_then(digits)),
-        group: item.text("group_id").and_then(address),
+        group: item
+            .text("group_id")
+            .or_else(|| group.clone())
+            .and_then(address),
     };
     let profile = contact
         .as_ref()

@@ -180,7 +180,8 @@ fn wrap(delivery: &Object<'_>, line: Option<&str>, name: &str, raw: &str) -> Vec
     let conversation = delivery.object("conversation");
     let conversation = conversation.as_ref();
     let message = delivery.object("message");
-    let name_of_them = named(conversation).or_else(|| named(message.as_ref()));
+    // A conversation may be a group's, and be called by its name.
+    let name_of_them = named(message.as_ref()).or_else(|| named(conversation));
     let contact = format!(
         r#"{{"profile":{{"name":{},"username":{}}},"wa_id":{},"user_id":{}}}"#,
         name_of_them.unwrap_or(NOTHING),

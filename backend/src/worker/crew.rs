@@ -185,6 +185,7 @@ pub async fn start(
         lease: lease.clone(),
         master: master.clone(),
         opener: opener.clone(),
+        book: AddressBook::new(&master, sealer.clone()),
         sealer,
         sandboxes,
         gateways,

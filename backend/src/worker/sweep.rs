@@ -10,8 +10,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use crate::{
-    broker::usage, clock::Clock, id::TenantId, inbox, lease::Lease, lifecycle::Shutdown,
-    line::stored, media, outbox::forget, receipt, turn,
+    broker::usage,
+    clock::Clock,
+    id::TenantId,
+    inbox,
+    lease::Lease,
+    lifecycle::Shutdown,
+    line::{stored, unserved},
+    media,
+    outbox::forget,
+    receipt, turn,
 };
 
 /// Long enough after a start that people come first, and soon enough for a process that never lives
@@ -54,9 +62,10 @@ enum Duty {
     Media,
     Upload,
     LineSecrets,
+    UnservedGroup,
 }
 
-const DUTIES: [Duty; 12] = [
+const DUTIES: [Duty; 13] = [
     Duty::InboxBodies,
     Duty::InboxErased,
     Duty::InboxUndecided,
@@ -69,6 +78,7 @@ const DUTIES: [Duty; 12] = [
     Duty::Media,
     Duty::Upload,
     Duty::LineSecrets,
+    Duty::UnservedGroup,
 ];
 
 impl Sweeping {
@@ -149,6 +159,10 @@ impl Sweeping {
             Duty::Receipt => ("receipt", receipt::forget(db, keys_before, limit).await?),
             Duty::Usage => ("usage", usage::forget(db, now - usage::KEPT, limit).await?),
             Duty::LineSecrets => ("line_secrets", stored::forget(db, now).await?),
+            Duty::UnservedGroup => (
+                "unserved_group",
+                unserved::forget(db, said_before, limit).await?,
+            ),
             Duty::Media => ("media", media::forget(db, now - media::KEPT, limit).await?),
             Duty::Upload => ("upload", media::upload::forget(db, now, limit).await?),
         };

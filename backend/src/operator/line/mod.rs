@@ -1,4 +1,4 @@
-//! `clawkaka line add|list|show|set|remove|test|webhook`: the numbers that people write to, beside those of the
+//! `clawkaka line add|list|show|set|groups|remove|test|webhook`: the numbers that people write to, beside those of the
 //! environment, each with secrets of its own; and what holds on each.
 //!
 //! Web and worker learn of a change at once and without a restart. The environment wins: the secrets of a
@@ -6,6 +6,7 @@
 
 mod add;
 mod address;
+mod groups;
 mod list;
 mod remove;
 mod set;
@@ -39,6 +40,8 @@ pub enum Command {
     Show(show::Options),
     /// Sets for one number who may write to it, what they are told first, and which role they get.
     Set(Box<set::Options>),
+    /// The groups that write to a number which does not serve them.
+    Groups(groups::Options),
     /// Nothing is taken from a number or sent on it any more. Its people stay.
     Remove(remove::Options),
     /// Tries a number: its credentials, its webhook, and with --to a real message.
@@ -70,6 +73,7 @@ impl Command {
             Self::List(options) => options.json,
             Self::Show(options) => options.json,
             Self::Set(options) => options.json,
+            Self::Groups(options) => options.json,
             Self::Remove(options) => options.json,
             Self::Test(options) => options.json,
             Self::Webhook(options) => options.json,
@@ -87,6 +91,7 @@ pub async fn run(
         Command::List(options) => list::run(options, problems, now).await,
         Command::Show(options) => show::run(options, problems, now).await,
         Command::Set(options) => set::run(*options, problems, now).await,
+        Command::Groups(options) => groups::run(options, problems, now).await,
         Command::Remove(options) => remove::run(options, problems, now).await,
         Command::Test(options) => test::run(options, problems, now).await,
         Command::Webhook(options) => webhook::run(options, problems, now).await,

@@ -1,5 +1,5 @@
-//! `clawkaka line set`: who may write to one number, what they are told first, and which role they get. What
-//! is not set here is as the environment says.
+//! `clawkaka line set`: who may write to one number, what they are told first, which role they get, and which
+//! groups are served. What is not set here is as the environment says.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -10,6 +10,7 @@ use url::Url;
 use super::{db, facts, find, show};
 use crate::{
     line::{
+        group::{self, Groups},
         policy::{self, Consent, Notice, Own, Signup},
         stored,
         template::Template,
@@ -30,6 +31,7 @@ role is told to the agents of everybody on the line who has no other, with their
 Examples:
   clawkaka line set 106540352242922 --signup invite --notice-operator 'Example Ltd'
   clawkaka line set 106540352242922 --template en_US=assistant_waiting --template de=assistent_wartet
+  clawkaka line set 106540352242922 --groups 120363041234567890@g.us --group-prefix @bot
   clawkaka line set 106540352242922 --reset        all of it as the environment says"))]
 pub struct Options {
     /// Its id, or the provider's phone number id.
@@ -56,6 +58,13 @@ pub struct Options {
     /// What goes out to somebody who has not written for a day, by its name at Meta, once for each language.
     #[arg(long = "template", value_name = "LANGUAGE=NAME")]
     templates: Vec<Template>,
+    /// The groups in which an agent takes part, with commas between, in place of those before; none: in no group.
+    /// `clawkaka line groups` shows which write.
+    #[arg(long, value_name = "IDS")]
+    groups: Option<Groups>,
+    /// What a message in a group begins with that is for the agent.
+    #[arg(long, value_name = "WORD", value_parser = group::prefix)]
+    group_prefix: Option<String>,
     /// Forgets first what was set for this line.
     #[arg(long)]
     reset: bool,
@@ -81,6 +90,8 @@ pub async fn run(
         consent: options.consent,
         default_role: options.default_role,
         templates: (!options.templates.is_empty()).then(|| options.templates.into_iter().collect()),
+        groups: options.groups,
+        group_prefix: options.group_prefix,
     };
     if wanted == Own::default() && !options.reset {
         return Err(nothing().into());

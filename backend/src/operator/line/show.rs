@@ -79,6 +79,7 @@ pub fn of_policy(environment: &Policy, named: &Templates, own: &Own) -> String {
     };
     let url = all.policy_url.as_ref().map(|url| url.as_str());
     let templates = own.templates.as_ref().unwrap_or(named).to_string();
+    let groups = all.groups.to_string();
     pairs(&[
         (
             "signup",
@@ -111,6 +112,17 @@ pub fn of_policy(environment: &Policy, named: &Templates, own: &Own) -> String {
                 own.templates.is_some(),
             ),
         ),
+        (
+            "groups",
+            said(
+                Some(groups.as_str()).filter(|all| !all.is_empty()),
+                own.groups.is_some(),
+            ),
+        ),
+        (
+            "group prefix",
+            said(Some(&all.group_prefix), own.group_prefix.is_some()),
+        ),
     ])
 }
 
@@ -124,6 +136,8 @@ pub fn policy_json(environment: &Policy, named: &Templates, own: &Own) -> Value 
         "consent": all.consent,
         "default_role": all.default_role,
         "templates": own.templates.as_ref().unwrap_or(named),
+        "groups": all.groups,
+        "group_prefix": all.group_prefix,
         "set_for_this_line": own,
     })
 }

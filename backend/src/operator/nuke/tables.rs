@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::{MIGRATOR, lease, migrate, operator::answer::Refusal, presence};
 
 /// Everything our migrations make, and their own record. Never anything else of the schema.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "allowed",
     "backup",
     "blocked",
@@ -25,6 +25,7 @@ const TABLES: [&str; 24] = [
     "tenant_address",
     "tombstone",
     "turn",
+    "unserved_group",
     "upgrade",
     "upgrade_sandbox",
     "upload",

@@ -33,6 +33,16 @@ pub fn finished(row: &Received) -> Explanation {
             "The person did not agree for 7 days to be answered; it was thrown away.",
             NOTHING,
         ),
+        "not_served" => said(
+            "not_served",
+            "It was written in a group that its line does not serve; it was thrown away unread.",
+            "`clawkaka line groups` shows such groups; `clawkaka line set --groups` has one served.",
+        ),
+        "not_addressed" => said(
+            "not_addressed",
+            "It was written in a group, and not to us; it was thrown away.",
+            "To us is what begins with the line's group prefix (`clawkaka line show`), or answers a message of ours.",
+        ),
         "over_limit" => said(
             "over_limit",
             "The person wrote more than the limits allow; they were told once.",

@@ -3,6 +3,7 @@
 //! the right thing and tells the person what it should. `infra/test.sh conformance` shows its table.
 
 mod form;
+mod group;
 mod people;
 mod run;
 mod shape;
@@ -19,6 +20,7 @@ use table::{Line, table};
 async fn every_shape_is_the_right_event_and_the_right_call_to_the_agent(db: PgPool) {
     let (shapes, mut run) = (Shapes::read(), Run::new(&db).await);
     let mut lines = run.messages(&shapes).await;
+    lines.extend(run.groups(&shapes).await);
     lines.extend(run.systems(&shapes).await);
     lines.extend(run.statuses().await);
     lines.extend(run.changes(&shapes).await);

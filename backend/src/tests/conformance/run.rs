@@ -33,6 +33,8 @@ const ROOM: Limits = Limits {
 };
 pub const WROTE: &str = "Shall I book it?";
 pub const SAID: &str = "remember the milk";
+/// Of what is not kept it cannot be said what it was.
+pub const CLEARED: &str = "(cleared)";
 
 pub struct Run {
     pub desk: Desk,
@@ -276,22 +278,23 @@ impl Run {
         self.desk.route().await;
     }
 
-    async fn asks(&self, tenant: TenantId) -> Asked {
+    pub async fn asks(&self, tenant: TenantId) -> Asked {
         self.desk.ask(tenant).await
     }
 
     pub async fn row(&self, id: &str) -> Row {
         let row = sqlx::query!(
-            r#"select kind, tenant_id as "tenant: TenantId", coalesce(outcome, 'waiting') as "outcome!", body as "body!"
+            r#"select kind, tenant_id as "tenant: TenantId", coalesce(outcome, 'waiting') as "outcome!", body
              from inbox where provider_id = $1 or starts_with(provider_id, $1 || ':')"#,
             id,
         );
         let row = row.fetch_one(&self.desk.db).await.unwrap();
-        let body = opener().open(&row.body).unwrap();
+        let body = row.body.map(|body| opener().open(&body).unwrap());
+        let event = body.map(|body| named(&event::parse(&row.kind, &body)));
         Row {
             tenant: row.tenant,
             outcome: row.outcome,
-            event: named(&event::parse(&row.kind, &body)),
+            event: event.unwrap_or(CLEARED.to_owned()),
         }
     }
 
@@ -328,7 +331,7 @@ impl Run {
     }
 }
 
-fn line_of(shape: &Shape) -> Line {
+pub fn line_of(shape: &Shape) -> Line {
     Line {
         shape: shape.shape.clone(),
         event: shape.event.clone(),

@@ -18,6 +18,8 @@ pub struct Shapes {
     files: BTreeMap<String, String>,
     /// What a person sends.
     pub messages: Vec<Shape>,
+    /// What a member of a group says there.
+    pub groups: Vec<Shape>,
     /// What WhatsApp itself says of a person.
     pub systems: Vec<Shape>,
     /// What is about nobody.

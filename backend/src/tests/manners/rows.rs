@@ -52,6 +52,7 @@ async fn a_question_is_in_the_order_in_which_it_was_written(db: PgPool) {
     let reading = Reading {
         db: &db,
         opener: &opener(),
+        book: &office.desk.routing.book,
     };
     let asked = reading.asked(&turn).await.unwrap();
     assert_eq!(asked.text(), "one\n\ntwo\n\nthree");

@@ -4,6 +4,7 @@ mod admission;
 mod block;
 mod engine;
 mod freeze;
+mod group;
 mod line;
 mod nuke;
 mod polled;

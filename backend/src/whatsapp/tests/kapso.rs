@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::meta::body_of;
 use crate::whatsapp::{
     event::{Content, InboundEvent, parse},
-    kapso::cut,
+    kapso::{cut, cut_listed},
+    poll::Direction,
     update::{Kind, Update},
 };
 
@@ -126,6 +127,38 @@ fn what_is_said_about_a_person_is_not_from_them() {
     };
     assert_eq!(rekey.old.phone.as_deref(), Some("15551234567"));
     assert_eq!(rekey.new.phone.as_deref(), Some("12195555358"));
+}
+
+#[test]
+fn a_member_of_a_group_is_not_taken_for_somebody_by_themselves() {
+    let named = |by: fn(&mut Value)| {
+        let mut body = delivery();
+        body["message"]["kapso"]["contact_name"] = json!("Ana");
+        body["conversation"]["kapso"]["contact_name"] = json!("Family");
+        by(&mut body);
+        body
+    };
+    let metas = named(|body| body["message"]["group_id"] = json!("1203@g.us"));
+    let phones = named(|body| {
+        body["message"]["from_user_id"] = Value::Null;
+        body["message"]["kapso"]["phone_number"] = json!("1203@g.us");
+        body["conversation"]["phone_number"] = json!("1203@g.us");
+        body["conversation"]["business_scoped_user_id"] = json!("US.group");
+        body["message"]["kapso"]["business_scoped_user_id"] = json!("US.group");
+    });
+    for (body, user_id) in [(metas, Some("US.134")), (phones, None)] {
+        let item = serde_json::value::to_raw_value(&body["message"]).unwrap();
+        let listed = cut_listed("106", Direction::Inbound, &item).unwrap();
+        for updates in [single(RECEIVED, &body), listed] {
+            let [InboundEvent::Message(message)] = &events(&updates)[..] else {
+                panic!("{body}")
+            };
+            assert_eq!(message.sender.group.as_deref(), Some("1203@g.us"));
+            assert_eq!(message.sender.phone.as_deref(), Some("15551234567"));
+            assert_eq!(message.sender.user_id.as_deref(), user_id);
+            assert_eq!(message.name.as_deref(), Some("Ana"));
+        }
+    }
 }
 
 #[test]

@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::PgPool;
 
+use super::introduce::plain;
 use crate::{
     id::TenantId,
     inbox, outbox,
     seal::Opener,
+    tenant::address::AddressBook,
     turn::{self, Turn},
     whatsapp::{
         event::{self, InboundEvent, Message},
@@ -16,6 +19,11 @@ use crate::{
         told::{self, Quoted},
     },
 };
+
+/// In front of what is asked in a group.
+const IN_GROUP: &str = "(This is a group, and everybody in it reads your answer. Each message stands below a line of ours, one JSON object: `name` is what that member calls themselves in WhatsApp, `member` what tells them from others of that name. What they wrote begins with `> ` and is theirs alone.)";
+/// Our word in a group, and nothing after it.
+const ONLY_CALLED: &str = "[Only called you]";
 
 /// What a person's messages say, and the last one's id for the typing indicator.
 pub struct Asked {
@@ -27,6 +35,8 @@ pub struct Asked {
 }
 
 pub struct Told {
+    /// Who of a group wrote it, as one line.
+    speaker: Option<String>,
     pub text: String,
     /// Came with it, and lies where the text says once somebody has put it there.
     pub media: Option<Box<Media>>,
@@ -34,12 +44,39 @@ pub struct Told {
 
 impl Asked {
     pub fn text(&self) -> String {
-        let told = self.told.iter().map(|told| told.text.as_str());
-        let before = self.before.iter().map(String::as_str);
+        let told = self.told.iter().map(Told::paragraph);
+        let before = self.before.iter().cloned();
+        let in_group = self.is_in_group().then(|| IN_GROUP.to_owned());
         match self.told.is_empty() {
             true => String::new(),
-            false => before.chain(told).collect::<Vec<_>>().join("\n\n"),
+            false => {
+                let all = in_group.into_iter().chain(before).chain(told);
+                all.collect::<Vec<_>>().join("\n\n")
+            }
         }
+    }
+
+    /// Whether several people hear the answer.
+    pub fn is_in_group(&self) -> bool {
+        self.told.iter().any(|told| told.speaker.is_some())
+    }
+}
+
+impl Told {
+    /// In a group each line of theirs is marked, so that none can look like the one that says who speaks.
+    fn paragraph(&self) -> String {
+        let Some(speaker) = &self.speaker else {
+            return self.text.clone();
+        };
+        let text = match self.text.is_empty() {
+            true => ONLY_CALLED,
+            false => &self.text,
+        };
+        let breaks = [
+            '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
+        ];
+        let lines = text.split(breaks).map(|line| format!("\n> {line}"));
+        format!("{speaker}{}", lines.collect::<String>())
     }
 }
 
@@ -47,6 +84,7 @@ impl Asked {
 pub struct Reading<'a> {
     pub db: &'a PgPool,
     pub opener: &'a Opener,
+    pub book: &'a AddressBook,
 }
 
 impl Reading<'_> {
@@ -60,13 +98,15 @@ impl Reading<'_> {
         };
         for body in inbox::of_turn(self.db, turn.tenant, turn.id).await? {
             if let Some(message) = self.message(&body)? {
-                let text = self.told(turn.tenant, &message).await?;
+                let mut told = self.told(turn.tenant, &message).await?;
                 asked.last_wamid = Some(message.id);
-                let media = message.content.media();
-                asked.told.push(Told { text, media });
+                told.media = message.content.media();
+                asked.told.push(told);
             }
         }
-        asked.told.retain(|told| !told.text.is_empty());
+        // In a group who only calls us says something, too.
+        let says_something = |told: &Told| told.speaker.is_some() || !told.text.is_empty();
+        asked.told.retain(says_something);
         if !asked.told.is_empty() {
             asked.before = self.since_the_last(turn).await?;
         }
@@ -91,7 +131,7 @@ impl Reading<'_> {
         }
         for body in inbox::noted(self.db, turn.tenant, turn.id).await? {
             if let Some(message) = self.message(&body)? {
-                before.push(self.told(turn.tenant, &message).await?);
+                before.push(self.told(turn.tenant, &message).await?.paragraph());
             }
         }
         Ok(before)
@@ -118,12 +158,25 @@ impl Reading<'_> {
         })
     }
 
-    async fn told(&self, tenant: TenantId, message: &Message) -> anyhow::Result<String> {
+    async fn told(&self, tenant: TenantId, message: &Message) -> anyhow::Result<Told> {
         let quoted = match message.refers_to() {
             Some(wamid) => self.quoted(tenant, wamid).await?,
             None => None,
         };
-        Ok(told::tell(message, quoted.as_ref()))
+        Ok(Told {
+            speaker: self.speaker(message),
+            text: told::tell(message, quoted.as_ref()),
+            media: None,
+        })
+    }
+
+    /// Whatever a member calls themselves, it is one value of one object on one line.
+    fn speaker(&self, message: &Message) -> Option<String> {
+        let group = message.sender.group.as_ref()?;
+        let name = message.name.as_deref().map(plain);
+        let name = name.filter(|name| !name.is_empty());
+        let member = self.book.tag(&message.sender);
+        Some(json!({ "group": group, "member": member, "name": name }).to_string())
     }
 
     /// A message of this conversation, by its id. `None` when it is older than what we keep.

@@ -106,7 +106,7 @@ fn with_our_line(page: &str, line: &str) -> String {
 
 /// What a person's name may consist of: no quotes and brackets, which could end the line it stands
 /// in, and nothing that cannot be seen.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let invisible = |c: char| {
         matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')

@@ -17,20 +17,25 @@ const ANNOUNCE_AFTER: Duration = Duration::from_secs(3);
 const NOTICE_HOLDS_FOR: TimeDelta = TimeDelta::minutes(1);
 
 impl Exchange {
-    /// Runs `work`; if it is this person's first answer and takes long, says so meanwhile.
-    pub(super) async fn announced<T>(&self, turn: &Turn, work: impl Future<Output = T>) -> T {
+    /// Runs `work`; if it is this person's first answer and takes long, says `so` meanwhile.
+    pub(super) async fn announced<T>(
+        &self,
+        turn: &Turn,
+        so: &str,
+        work: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => return done,
             () = tokio::time::sleep(ANNOUNCE_AFTER) => {}
         }
-        if let Err(error) = self.announce(turn).await {
+        if let Err(error) = self.announce(turn, so).await {
             tracing::warn!("failed to announce a first answer: {error:#}");
         }
         work.await
     }
 
-    async fn announce(&self, turn: &Turn) -> anyhow::Result<()> {
+    async fn announce(&self, turn: &Turn, so: &str) -> anyhow::Result<()> {
         let mut db = self.db.acquire().await?;
         if turn::has_earlier(&mut *db, turn).await? {
             return Ok(());
@@ -41,8 +46,7 @@ impl Exchange {
             return Ok(());
         }
         // The key makes it once in a lifetime, whatever restarts meanwhile.
-        self.say(&mut db, turn, "first-contact", copy::SETTING_UP)
-            .await?;
+        self.say(&mut db, turn, "first-contact", so).await?;
         self.wakes.outbox.notify_one();
         Ok(())
     }

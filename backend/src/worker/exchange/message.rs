@@ -30,9 +30,13 @@ impl Exchange {
         if asked.told.is_empty() {
             return self.finish(turn, Left::nothing(End::Silent)).await;
         }
+        let setting_up = match asked.is_in_group() {
+            true => copy::SETTING_UP_FOR_A_GROUP,
+            false => copy::SETTING_UP,
+        };
         let answering = self.converse(turn, &mut asked);
         tokio::select! {
-            next = self.announced(turn, answering) => next,
+            next = self.announced(turn, setting_up, answering) => next,
             never = self.typing.keep(turn.tenant, last_wamid.as_deref()) => match never {},
             never = self.keep_company(turn) => match never {},
         }

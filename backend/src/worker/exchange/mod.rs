@@ -43,7 +43,7 @@ use crate::{
     outbox::{self, Draft},
     sandbox::{self, Endpoint, Sandboxes},
     seal::{MasterKey, Opener, Sealer},
-    tenant,
+    tenant::{self, address::AddressBook},
     transcribe::Transcriber,
     turn::{self, End, Trigger, Turn},
     wake::Wakes,
@@ -74,6 +74,7 @@ pub struct Exchange {
     pub master: Arc<MasterKey>,
     pub opener: Arc<Opener>,
     pub sealer: Arc<Sealer>,
+    pub book: AddressBook,
     pub sandboxes: Sandboxes,
     pub gateways: Arc<Gateways>,
     pub typing: Typing,
@@ -339,6 +340,7 @@ impl Exchange {
         Reading {
             db: &self.db,
             opener: &self.opener,
+            book: &self.book,
         }
     }
 

@@ -73,7 +73,8 @@ impl Routing {
             anyhow::ensure!(taken, "use an invitation that was revoked just now");
             only_a_code = rest.is_empty();
             if !only_a_code {
-                self.cut_off_code(db, id, message, rest).await?;
+                self.keep_rest(db, id, &rest).await?;
+                message.content = Content::Text(rest);
             }
         }
         match policy.consent {
@@ -161,24 +162,22 @@ impl Routing {
         Ok(None)
     }
 
-    /// The code is not for the agent: what is left is the message from now on, also as it is kept.
-    async fn cut_off_code(
+    /// A code or a prefix is not for the agent: what is left is the message from now on, as it is kept.
+    pub(super) async fn keep_rest(
         &self,
         db: &mut PgConnection,
         id: InboxId,
-        message: &mut Message,
-        rest: String,
+        rest: &str,
     ) -> anyhow::Result<()> {
         let body = inbox::body::read(&mut *db, &self.opener, id).await?;
-        // One that is too strange to be written anew keeps its code, which is used by now.
-        if let Some(body) = body.and_then(|body| event::with_text(&body, &rest)) {
+        // One that is too strange to be written anew stays whole: a code is used by now, a prefix only a word.
+        if let Some(body) = body.and_then(|body| event::with_text(&body, rest)) {
             inbox::body::write(&mut *db, &self.sealer, id, &body).await?;
         }
-        message.content = Content::Text(rest);
         Ok(())
     }
 
-    async fn has_room(
+    pub(super) async fn has_room(
         &self,
         db: &mut PgConnection,
         line: LineId,

@@ -7,6 +7,7 @@
 mod admit;
 mod command;
 mod consent;
+mod group;
 mod obey;
 
 use command::Command;
@@ -29,7 +30,7 @@ use crate::{
     outbox::{self, Draft},
     receipt,
     seal::{Opener, Sealer},
-    tenant::{self, Status, address::AddressBook, blocked, invite::Codes},
+    tenant::{self, Status, Tenant, address::AddressBook, blocked, invite::Codes},
     wake::Wakes,
     whatsapp::event::{self, Call, Content, InboundEvent, Message},
 };
@@ -150,6 +151,10 @@ impl Routing {
         mut message: Message,
         now: DateTime<Utc>,
     ) -> anyhow::Result<&'static str> {
+        if message.sender.group.is_some() {
+            let heard = self.in_group(db, id, line, message, now).await;
+            return heard.context("hear a group");
+        }
         let known = self
             .book
             .find(db, line, &message.sender)
@@ -210,13 +215,26 @@ impl Routing {
                 return self.finish(db, id, Some(tenant.id), "refused", now).await;
             }
         }
+        self.take(db, id, &tenant, message, command, now).await
+    }
+
+    /// What becomes of a message of somebody who is let in.
+    async fn take(
+        &self,
+        db: &mut PgConnection,
+        id: InboxId,
+        tenant: &Tenant,
+        message: Message,
+        command: Option<Command>,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<&'static str> {
         tenant::heard_from(&mut *db, tenant.id, message.at.unwrap_or(now).min(now)).await?;
         outbox::release_held(&mut *db, tenant.id, now).await?;
         if let Some(command) = command.filter(|command| command.is_urgent()) {
             return self.obey(db, id, tenant.id, command, now).await;
         }
         if self.is_over_limit(db, tenant.id, id, now).await? {
-            self.say_once(db, &tenant, copy::SLOW_DOWN, now).await?;
+            self.say_once(db, tenant, copy::SLOW_DOWN, now).await?;
             return self
                 .finish(db, id, Some(tenant.id), "over_limit", now)
                 .await;

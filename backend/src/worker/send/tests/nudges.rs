@@ -127,6 +127,19 @@ async fn nobody_is_nudged_at_night_or_who_left_or_is_shut_out(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_group_is_not_nudged_and_hears_what_is_held_when_it_speaks_to_us(db: PgPool) {
+    let (story, group) = story(&db).await;
+    sqlx::query!("update tenant_address set kind = 'group'")
+        .execute(&db)
+        .await
+        .unwrap();
+    assert_eq!(a_day_later(&story, group, &["a1"]).await, ["a1"]);
+    assert_eq!(story.after(3_600).await, ["a1"]);
+    wrote(&story, group).await;
+    assert_eq!(story.after(2).await, ["a1", "a1"]);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_template_is_never_held_and_not_sent_to_somebody_who_has_written(db: PgPool) {
     let (story, ann) = story(&db).await;
     story.clock.advance(TimeDelta::hours(25));
