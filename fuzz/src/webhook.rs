@@ -3,13 +3,16 @@
 //!
 //! An input is a body as it comes, so a webhook that somebody reports goes into the corpus as it is.
 
-use clawkaka::whatsapp::{
-    content::{Content, Forwarded},
-    event::{self, InboundEvent, Message},
-    media::FOLDER,
-    provider::Provider,
-    told::{self, Quoted},
-    update::{MAX_UPDATES, Update},
+use clawkaka::{
+    line::group,
+    whatsapp::{
+        content::{Content, Forwarded},
+        event::{self, InboundEvent, Message},
+        media::FOLDER,
+        provider::Provider,
+        told::{self, Quoted},
+        update::{MAX_UPDATES, Update},
+    },
 };
 
 /// What the header of Kapso's may name; of others it makes nothing.
@@ -54,6 +57,7 @@ fn cut(provider: Provider, event: Option<&str>, body: &[u8]) {
         for kind in ["message", "status", "system", "unknown"] {
             if let InboundEvent::Message(message) = event::parse(kind, &update.body) {
                 tell(&message);
+                cut_off(kind, &update.body, &message);
             }
         }
     }
@@ -69,6 +73,34 @@ fn tell(message: &Message) {
         let told = told::tell(message, quoted);
         assert!(!told.contains('\0'));
         only_ours_are_in_brackets(message, &told);
+    }
+}
+
+/// A group's prefix, which is not for the agent: what is kept says the rest of it, or stays whole.
+fn cut_off(kind: &str, body: &[u8], message: &Message) {
+    let Some(words) = words(&message.content) else {
+        return;
+    };
+    for prefix in [group::PREFIX, "i\u{307}"] {
+        if let Some(said) = group::said_to_us(words, prefix) {
+            assert!(words.trim_end().ends_with(said) && said.len() < words.len());
+        }
+    }
+    let rest = "the rest";
+    if let Some(body) = event::with_text(body, rest) {
+        let InboundEvent::Message(kept) = event::parse(kind, &body) else {
+            panic!("no message any more")
+        };
+        assert_eq!(self::words(&kept.content), Some(rest));
+    }
+}
+
+fn words(content: &Content) -> Option<&str> {
+    match content {
+        Content::Text(text) => Some(text),
+        Content::Media(media) => media.caption.as_deref(),
+        Content::Edit { now, .. } => words(now),
+        _ => None,
     }
 }
 
