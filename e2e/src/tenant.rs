@@ -2,9 +2,9 @@
 //! what an operator does with that.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{PATIENCE, Person, Product, command, logs};
+use crate::{PATIENCE, Person, Product, command, docker::SANDBOX_LABEL, logs};
 
 impl Product {
     pub async fn tenant_of(&self, person: &Person) -> anyhow::Result<String> {
@@ -47,5 +47,24 @@ impl Product {
         let said = command::output(operate, b"").await?;
         logs::has_none_of("an operator's terminal", &said, &self.private())?;
         serde_json::from_slice(&said).context("read an operator's answer")
+    }
+
+    /// Unasked: a row in their agent's conversation, through the gateway's own command line, inside.
+    pub async fn agent_says(&self, person: &Person, words: &str) -> anyhow::Result<()> {
+        let say = format!(
+            "export HOME=/state/home OPENCLAW_STATE_DIR=/state/openclaw OPENCLAW_CONFIG_PATH=/state/openclaw.json
+             exec node /app/node_modules/openclaw/openclaw.mjs gateway call chat.inject --params '{}'",
+            json!({ "sessionKey": "main-1", "message": words })
+        );
+        self.within(person, &say).await
+    }
+
+    /// Runs a line of shell in their sandbox.
+    pub async fn within(&self, person: &Person, line: &str) -> anyhow::Result<()> {
+        let label = format!("label={SANDBOX_LABEL}={}", self.sandbox_of(person).await?);
+        let container = command::run("docker", &["ps", "-q", "--filter", &label]).await?;
+        let run = ["sh", "-c", line];
+        self.docker.exec(container.trim(), &run).await?;
+        Ok(())
     }
 }

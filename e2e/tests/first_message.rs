@@ -14,7 +14,7 @@ const RUN_BY: &str = "Example Ltd";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let product = Product::start(&[
+    let mut product = Product::start(&[
         ("NOTICE", "on"),
         ("NOTICE_OPERATOR", RUN_BY),
         ("DEFAULT_ROLE", "guest"),
@@ -36,6 +36,7 @@ async fn a_stranger_writes_and_an_agent_of_their_own_answers() -> anyhow::Result
     reading_and_typing_were_shown_and_have_ended(&product, &stranger)?;
     what_looks_like_a_command_is_plain_text(&product, &stranger, &first).await?;
     what_is_no_text_is_told_in_words(&product, &stranger).await?;
+    what_an_operator_changes_is_told_with_the_next_message(&mut product, &stranger).await?;
     product.finish(&[]).await
 }
 
@@ -188,6 +189,47 @@ async fn what_is_no_text_is_told_in_words(
             .filter(|one| one.pending.iter().any(is_told))
             .count();
         anyhow::ensure!(times == 1, "{told} reached the model {times} times");
+    }
+    Ok(())
+}
+
+/// By a command, and in the environment; what the agent noted of its person stays.
+async fn what_an_operator_changes_is_told_with_the_next_message(
+    product: &mut Product,
+    person: &Person,
+) -> anyhow::Result<()> {
+    let note = mark("note");
+    let write = format!("echo '- likes {note}' >> /state/workspace/USER.md");
+    product.within(person, &write).await?;
+    let tenant = product.tenant_of(person).await?;
+    let role = ["tenant", "set-role", &tenant, "family"];
+    product.operate(&role).await?;
+    let told = [r#"\"role\":\"family\""#, &note];
+    knows(product, person, "by-command", &told).await?;
+
+    let role = ["tenant", "set-role", &tenant, "none"];
+    product.operate(&role).await?;
+    product.stop().await?;
+    product.set("DEFAULT_ROLE", "friend");
+    product.start_again().await?;
+    let friend = r#"\"role\":\"friend\""#;
+    let told = [friend, &note];
+    knows(product, person, "by-environment", &told).await
+}
+
+/// The agent that answers their next message.
+async fn knows(
+    product: &Product,
+    person: &Person,
+    name: &str,
+    told: &[&str],
+) -> anyhow::Result<()> {
+    let mark = mark(name);
+    product.says(person, &mark).await?;
+    product.answered(person, &mark).await?;
+    product.settled().await?;
+    for part in told {
+        anyhow::ensure!(product.knew(&mark, part).await?, "{part} is not told");
     }
     Ok(())
 }

@@ -208,7 +208,7 @@ async fn what_an_agent_says_when_no_turn_waits_reaches_the_person_once() -> anyh
     product.settled().await?;
 
     for words in ["The first late answer.", "The second late answer."] {
-        the_agent_says_by_itself(&product, words).await?;
+        product.agent_says(&person, words).await?;
         said_once(&product, &person, words).await?;
     }
     product.kill_9().await?;
@@ -225,19 +225,4 @@ async fn what_an_agent_says_when_no_turn_waits_reaches_the_person_once() -> anyh
         .filter(|bubble| bubble.text.contains("late answer"));
     anyhow::ensure!(late.count() == 2, "{}", product.screen(&person));
     product.finish(&[]).await
-}
-
-/// Through the gateway's own command line, inside: a row in the conversation that nobody asked for.
-async fn the_agent_says_by_itself(product: &Product, words: &str) -> anyhow::Result<()> {
-    let sandboxes = product.docker.sandboxes().await?;
-    let say = format!(
-        "export HOME=/state/home OPENCLAW_STATE_DIR=/state/openclaw OPENCLAW_CONFIG_PATH=/state/openclaw.json
-         exec node /app/node_modules/openclaw/openclaw.mjs gateway call chat.inject --params '{}'",
-        json!({ "sessionKey": "main-1", "message": words })
-    );
-    product
-        .docker
-        .exec(&sandboxes[0].id, &["sh", "-c", &say])
-        .await?;
-    Ok(())
 }

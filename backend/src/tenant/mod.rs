@@ -281,7 +281,7 @@ pub async fn resume(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<boo
 /// erased before and nothing names them.
 pub async fn erase(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<bool> {
     let erased = sqlx::query!(
-        "update tenant set status = 'erased', name = null, role = null, role_is_new = false, last_inbound_at = null,
+        "update tenant set status = 'erased', name = null, role = null, last_inbound_at = null,
              told_at = null, asked_until = null, leaves_by = null, consent = null, consent_at = null,
              export_asked_until = null, export_due = null, export_by = null,
              has_agenda = false, time_zone = 'UTC', language = 'en'

@@ -21,12 +21,11 @@ use crate::{
         event::{self, Event},
         settings::{Settings, WHERE_FROM},
     },
-    tenant::role,
 };
 
 #[derive(Args)]
-#[command(after_help = format!("{}\n\n{WHERE_FROM}", "It counts from the next message of somebody new on; whoever is there already goes on. A changed default
-role is told to the agents of everybody on the line who has no other, with their next message.
+#[command(after_help = format!("{}\n\n{WHERE_FROM}", "It counts from the next message of somebody new on; whoever is there already goes on. Agents are told
+of a changed default role with the next message of their person.
 
 Examples:
   clawkaka line set 106540352242922 --signup invite --notice-operator 'Example Ltd'
@@ -113,11 +112,6 @@ pub async fn run(
         false => before.clone().and(wanted),
     };
     policy::set(&mut *tx, line.id, &after).await?;
-    let role_of = |own: &Own| environment.with(own.clone()).default_role;
-    let told_anew = match role_of(&before) == role_of(&after) {
-        true => 0,
-        false => role::default_is_new(&mut *tx, line.id).await?,
-    };
     let changed = before != after;
     if changed || options.reset {
         let event = Event {
@@ -131,10 +125,8 @@ pub async fn run(
     tx.commit().await.context("commit what a line is set to")?;
     let named = show::templates(&facts.config, &line);
     let mut text = show::of_policy(environment, &named, &after);
-    if told_anew > 0 {
-        text.push_str(&format!(
-            "The agents of {told_anew} people are told of the role with their next message.\n"
-        ));
+    if before.default_role != after.default_role {
+        text.push_str("Agents are told with the next message of their person.\n");
     }
     let json = json!({ "line": line.id.0, "phone_number_id": line.phone_number_id,
                        "changed": changed, "policy": show::policy_json(environment, &named, &after) });

@@ -1,4 +1,5 @@
-//! Which conversation a sandbox is in, and how far its transcript has been read, in the table.
+//! Which conversation a sandbox is in, how far its transcript has been read, and what its agent was told of its
+//! person, in the table.
 
 use anyhow::Context;
 use sqlx::PgExecutor;
@@ -56,4 +57,24 @@ pub async fn fresh_session(
     .await
     .context("begin a fresh session")?;
     Ok(done.rows_affected() == 1)
+}
+
+/// What its agent was last told of its person; `None`: nothing, or nobody knows what.
+pub async fn told(db: impl PgExecutor<'_>, id: SandboxId) -> anyhow::Result<Option<String>> {
+    let told = sqlx::query_scalar!("select told from sandbox where id = $1", id as SandboxId);
+    let told = told.fetch_optional(db).await;
+    Ok(told.context("read what an agent was told")?.flatten())
+}
+
+/// Its agent now knows this.
+pub async fn tell(db: impl PgExecutor<'_>, id: SandboxId, told: &str) -> anyhow::Result<()> {
+    sqlx::query!(
+        "update sandbox set told = $2 where id = $1",
+        id as SandboxId,
+        told,
+    )
+    .execute(db)
+    .await
+    .context("note what an agent was told")?;
+    Ok(())
 }

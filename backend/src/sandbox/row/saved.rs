@@ -69,7 +69,7 @@ pub async fn put_back(
     session_no: i32,
 ) -> anyhow::Result<()> {
     sqlx::query!(
-        "update sandbox set epoch = epoch + 1, session_no = $2, cursor = null, restored = true,
+        "update sandbox set epoch = epoch + 1, session_no = $2, cursor = null, restored = true, told = null,
                             broker_token_hash = null, failures = 0, retry_at = null
          where id = $1",
         id as SandboxId,
@@ -85,7 +85,7 @@ pub async fn put_back(
 /// still runs.
 pub async fn all_are_old(db: impl PgExecutor<'_>) -> anyhow::Result<()> {
     sqlx::query!(
-        "update sandbox set restored = true, cursor = null, broker_token_hash = null
+        "update sandbox set restored = true, cursor = null, told = null, broker_token_hash = null
          where intent <> 'gone'"
     )
     .execute(db)

@@ -92,3 +92,20 @@ async fn only_the_latest_broker_token_is_known(pool: PgPool) {
     row::retire(&pool, id).await.unwrap();
     assert_eq!(row::by_broker_token(&pool, &[2; 32]).await.unwrap(), None);
 }
+
+#[sqlx::test(migrations = "../migrations", fixtures("../fixtures/tenants.sql"))]
+async fn what_an_agent_was_told_is_unknown_once_its_files_or_our_tables_are_another_times(
+    pool: PgPool,
+) {
+    let id = World::new(pool.clone()).assign(10).await;
+    let told = async || row::conversation::told(&pool, id).await.unwrap();
+    let tell = async || row::conversation::tell(&pool, id, "guest").await.unwrap();
+    assert_eq!(told().await, None, "it is new");
+    tell().await;
+    assert_eq!(told().await.as_deref(), Some("guest"));
+    row::saved::put_back(&pool, id, 1).await.unwrap();
+    assert_eq!(told().await, None);
+    tell().await;
+    row::saved::all_are_old(&pool).await.unwrap();
+    assert_eq!(told().await, None);
+}

@@ -215,30 +215,18 @@ async fn who_is_erased_is_on_the_list_no_more(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn another_role_is_told_to_the_agent_until_it_knows(db: PgPool) {
+async fn a_person_has_the_role_that_they_were_given_last_or_the_default(db: PgPool) {
     let desk = Desk::new(&db).await;
     desk.receive(text("wamid.1", "hello")).await;
     desk.route().await;
     let (person, id) = (desk.tenant().await, desk.tenant().await.to_string());
-    let is_new = async || role::introduction(&db, person).await.unwrap().role_is_new;
-    assert!(!is_new().await, "the first turn tells it anyway");
+    let role = async || role::introduction(&db, person).await.unwrap().role;
+    assert_eq!(role().await, None, "that is the default");
     let set = ["tenant", "set-role", &id, "family", "--as", "ana"];
     let said = desk.types(&set).await;
     assert_eq!(said.json["changed"], true, "{}", said.text);
-    assert!(is_new().await);
-    role::told(&db, person, Some("guest")).await.unwrap();
-    assert!(is_new().await, "that was another one");
-    role::told(&db, person, Some("family")).await.unwrap();
-    assert!(!is_new().await);
+    assert_eq!(role().await.as_deref(), Some("family"));
     assert_eq!(desk.types(&set).await.json["changed"], false);
-
-    let default = ["line", "set", NUMBER, "--default-role", "guest"];
-    assert!(desk.types(&default).await.good);
-    assert!(!is_new().await, "they have their own");
     assert!(desk.types(&["tenant", "set-role", &id, "none"]).await.good);
-    role::told(&db, person, None).await.unwrap();
-    assert!(!is_new().await);
-    let default = ["line", "set", NUMBER, "--default-role", "friend"];
-    assert!(desk.types(&default).await.good);
-    assert!(is_new().await, "they have the default");
+    assert_eq!(role().await, None);
 }
