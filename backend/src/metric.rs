@@ -259,7 +259,7 @@ const METRICS: &[Metric] = &[
     counter("clawkaka_send_over_limit_total", By::Worker,
         "Messages put off because a person had too many in an hour."),
     counter("clawkaka_templates_total", By::Worker,
-        "Templates for people for whom something is held: WhatsApp charges for each."),
+        "Templates that an agent asked for, or for people for whom something is held: WhatsApp may charge for each."),
     counter("clawkaka_receipts_total", By::Worker, "Receipts of WhatsApp, repeats not counted.")
         .each("status", &["sent", "delivered", "read", "played", "failed"]),
     gauge("clawkaka_lines_blocked", By::Worker, Unit::Count, "Lines that send nothing now, by reason."),

@@ -15,12 +15,14 @@ use sha2::{Digest as _, Sha256};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_answers_with_files_choices_and_a_reaction() -> anyhow::Result<()> {
     let _alone = alone().await;
-    let product = Product::start(&[]).await?;
+    let templates = ("WHATSAPP_TEMPLATES", "en=assistant_waiting,en=pay_day");
+    let product = Product::start(&[templates]).await?;
     let anna = person(1);
     files_come_back(&product, &anna).await?;
     the_same_file_is_not_uploaded_again(&product, &anna).await?;
     choices_are_offered_and_taken(&product, &anna).await?;
     what_cannot_be_sent_becomes_a_sentence(&product, &anna).await?;
+    one_of_the_operators_templates_goes_out_and_no_other(&product, &anna).await?;
     product.finish(&[]).await
 }
 
@@ -171,6 +173,28 @@ async fn what_cannot_be_sent_becomes_a_sentence(
     )?;
     let uploads = product.whatsapp.read(|state| state.uploads.len());
     anyhow::ensure!(uploads == 3, "{uploads} uploads: something leaked");
+    Ok(())
+}
+
+async fn one_of_the_operators_templates_goes_out_and_no_other(
+    product: &Product,
+    anna: &Person,
+) -> anyhow::Result<()> {
+    let answer = "[Template: sale_now]\n[Template: pay_day]\n[Template: assistant_waiting]";
+    let (_, sent) = asks(product, anna, answer, 3).await?;
+    let text = |body: &str| json!({"type": "text", "text": {"body": body, "preview_url": false}});
+    let template = json!({"type": "template",
+                          "template": {"name": "pay_day", "language": {"code": "en"}}});
+    are(
+        &sent,
+        &[text("sale now"), template, text("assistant waiting")],
+    )?;
+    let requests = product.model.requests();
+    let names = r#"\"templates\":[\"assistant_waiting\",\"pay_day\"]"#;
+    let told = requests
+        .iter()
+        .any(|one| one.body.to_string().contains(names));
+    anyhow::ensure!(told, "the agent was not told which there are");
     Ok(())
 }
 

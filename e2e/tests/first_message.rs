@@ -211,9 +211,11 @@ async fn what_an_operator_changes_is_told_with_the_next_message(
     product.operate(&role).await?;
     product.stop().await?;
     product.set("DEFAULT_ROLE", "friend");
+    product.set("WHATSAPP_TEMPLATES", "en=pay_day");
     product.start_again().await?;
     let friend = r#"\"role\":\"friend\""#;
-    let told = [friend, &note];
+    let templates = r#"\"templates\":[\"pay_day\"]"#;
+    let told = [friend, templates, &note];
     knows(product, person, "by-environment", &told).await
 }
 

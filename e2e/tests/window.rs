@@ -2,19 +2,22 @@
 //! window, an expired token. Each ends as it should, and what people hear stays in order.
 
 use e2e::{
-    Person, Product, alone, command,
+    PATIENCE, Person, Product, alone, command,
     crowd::{mark, people},
     whatsapp::{Fault, FaultRule, Message, Receipt, ReceiptRule},
 };
 use serde_json::json;
 
 const TEMPLATE: &str = "[template] assistant_waiting";
+const PAY_DAY: &str = "[template] pay_day";
+const HELD: &str = "select count(*) from outbox where state = 'held'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_no_of_whatsapps_is_lived_through_and_everybody_hears_all_in_order()
 -> anyhow::Result<()> {
     let _alone = alone().await;
-    let mut product = Product::start(&[("WHATSAPP_TEMPLATES", "en=assistant_waiting")]).await?;
+    let mut product =
+        Product::start(&[("WHATSAPP_TEMPLATES", "en=assistant_waiting,en=pay_day")]).await?;
     let people = people(2);
     let (ann, bob) = (&people[0], &people[1]);
     let marks = product.all_say(&people, "hello").await?;
@@ -33,6 +36,8 @@ async fn every_no_of_whatsapps_is_lived_through_and_everybody_hears_all_in_order
     what_may_have_been_taken_comes_once(&product, ann).await?;
     what_is_held_is_told_by_a_template_and_comes_when_she_writes(&product, ann).await?;
     what_is_held_comes_when_she_rings(&product, ann).await?;
+    what_cannot_wait_rings_by_the_agents_own_template(&product, ann).await?;
+    three_of_them_ring_and_no_more(&product, ann).await?;
     an_expired_token_costs_nobody_anything(&mut product, ann, bob).await?;
     product.finish(&["the access token was refused"]).await
 }
@@ -127,8 +132,65 @@ async fn what_may_have_been_taken_comes_once(
     Ok(())
 }
 
+/// It goes out in place of ours, and its words come when she writes.
+async fn what_cannot_wait_rings_by_the_agents_own_template(
+    product: &Product,
+    ann: &Person,
+) -> anyhow::Result<()> {
+    let before = product.whatsapp.chat(ann).len();
+    a_day_passes(product, ann).await?;
+    let words = "The rent is due.\n[Template: pay_day]";
+    product.agent_says(ann, words).await?;
+    hears(product, ann, before, &[PAY_DAY]).await?;
+    anyhow::ensure!(product.whatsapp.ring(ann).await == Some(200));
+    hears(product, ann, before, &[PAY_DAY, "The rent is due."]).await
+}
+
+/// For each may cost money, and who says nothing does not want them: the fourth waits, as words.
+async fn three_of_them_ring_and_no_more(product: &Product, ann: &Person) -> anyhow::Result<()> {
+    let before = product.whatsapp.chat(ann).len();
+    a_day_passes(product, ann).await?;
+    let three = [PAY_DAY; 3];
+    for rung in 1..=3 {
+        product.agent_says(ann, "[Template: pay_day]").await?;
+        hears(product, ann, before, &three[..rung]).await?;
+    }
+    product.agent_says(ann, "[Template: pay_day]").await?;
+    let held = || async { Ok(product.postgres.count(HELD).await? == 1) };
+    product.until("the fourth waits", held).await?;
+    anyhow::ensure!(product.whatsapp.ring(ann).await == Some(200));
+    let all = [&three[..], &["pay day"]].concat();
+    hears(product, ann, before, &all).await
+}
+
+/// All this, in this order and no more, after so much before.
+async fn hears(
+    product: &Product,
+    ann: &Person,
+    before: usize,
+    expected: &[&str],
+) -> anyhow::Result<()> {
+    let count = before + expected.len();
+    let chat = product.whatsapp.wait_for_reply(ann, count, PATIENCE);
+    chat.await?;
+    product.settled().await?;
+    let chat = product.whatsapp.chat(ann);
+    let heard: Vec<_> = chat[before..].iter().map(|one| one.text.as_str()).collect();
+    anyhow::ensure!(heard == expected, "{}", product.screen(ann));
+    Ok(())
+}
+
 /// A day has passed without a word of hers, and an operator has something to say.
 async fn a_day_of_silence(product: &Product, ann: &Person, words: &str) -> anyhow::Result<()> {
+    a_day_passes(product, ann).await?;
+    let mut send = product.command("send")?;
+    let to = format!("+{}", ann.phone.as_deref().unwrap_or_default());
+    send.args(["--to", &to, "--text", words, "--key", words]);
+    command::output(send, b"").await?;
+    Ok(())
+}
+
+async fn a_day_passes(product: &Product, ann: &Person) -> anyhow::Result<()> {
     product
         .postgres
         .execute("update tenant set last_inbound_at = now() - interval '25 h'")
@@ -138,18 +200,7 @@ async fn a_day_of_silence(product: &Product, ann: &Person, words: &str) -> anyho
         .execute("update outbox set created_at = created_at - interval '30 h'")
         .await?;
     product.whatsapp.close_window(ann);
-    let mut send = product.command("send")?;
-    let to = format!("+{}", ann.phone.as_deref().unwrap_or_default());
-    send.args(["--to", &to, "--text", words, "--key", words]);
-    command::output(send, b"").await?;
     Ok(())
-}
-
-/// The last that she heard.
-fn tail(product: &Product, ann: &Person, count: usize) -> Vec<String> {
-    let chat = product.whatsapp.chat(ann);
-    let texts = chat.iter().map(|bubble| bubble.text.clone());
-    texts.skip(chat.len() - count).collect()
 }
 
 async fn what_is_held_is_told_by_a_template_and_comes_when_she_writes(
@@ -158,14 +209,8 @@ async fn what_is_held_is_told_by_a_template_and_comes_when_she_writes(
 ) -> anyhow::Result<()> {
     let before = product.whatsapp.chat(ann).len();
     a_day_of_silence(product, ann, "held-1").await?;
-    let chat = product
-        .whatsapp
-        .wait_for_reply(ann, before + 1, e2e::PATIENCE);
-    let chat = chat.await?;
-    anyhow::ensure!(chat[before].text == TEMPLATE, "{}", product.screen(ann));
-    product.settled().await?;
-    let held = "select count(*) from outbox where state = 'held'";
-    anyhow::ensure!(product.postgres.count(held).await? == 1, "it is not held");
+    hears(product, ann, before, &[TEMPLATE]).await?;
+    anyhow::ensure!(product.postgres.count(HELD).await? == 1, "it is not held");
 
     // She taps the template's own button.
     let mark = mark("tapped");
@@ -175,9 +220,10 @@ async fn what_is_held_is_told_by_a_template_and_comes_when_she_writes(
     product.answered(ann, &mark).await?;
     product.settled().await?;
     product.exactly_one_answer(ann, &mark)?;
-    let last = tail(product, ann, 3);
+    let chat = product.whatsapp.chat(ann);
+    let heard = [&*chat[before].text, &*chat[before + 1].text];
     anyhow::ensure!(
-        last[..2] == [TEMPLATE, "held-1"],
+        heard == [TEMPLATE, "held-1"],
         "out of order: {}",
         product.screen(ann)
     );
@@ -187,20 +233,9 @@ async fn what_is_held_is_told_by_a_template_and_comes_when_she_writes(
 async fn what_is_held_comes_when_she_rings(product: &Product, ann: &Person) -> anyhow::Result<()> {
     let before = product.whatsapp.chat(ann).len();
     a_day_of_silence(product, ann, "held-2").await?;
-    let chat = product
-        .whatsapp
-        .wait_for_reply(ann, before + 1, e2e::PATIENCE);
-    chat.await?;
-    product.settled().await?;
+    hears(product, ann, before, &[TEMPLATE]).await?;
     anyhow::ensure!(product.whatsapp.ring(ann).await == Some(200));
-    let chat = product
-        .whatsapp
-        .wait_for_reply(ann, before + 2, e2e::PATIENCE);
-    chat.await?;
-    product.settled().await?;
-    let last = tail(product, ann, 2);
-    anyhow::ensure!(last == [TEMPLATE, "held-2"], "{}", product.screen(ann));
-    Ok(())
+    hears(product, ann, before, &[TEMPLATE, "held-2"]).await
 }
 
 /// Nothing is sent until the token is another one, and then all of it.

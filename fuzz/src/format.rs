@@ -56,6 +56,7 @@ fn part_is_within_limits(part: &Part) {
                 .for_each(|caption| says(caption, MAX_CAPTION_CHARS));
         }
         Part::Reaction(emoji) => says(emoji, 16),
+        Part::Template(name) => says(name, 256),
     }
 }
 

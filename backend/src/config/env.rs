@@ -72,7 +72,7 @@ pub struct Raw {
 
     /// The template of this number that tells somebody who has not written for a day that something waits for them, in
     /// each language in which Meta approved it: `en_US=assistant_waiting,de=assistent_wartet`. Without one, words wait
-    /// until they write.
+    /// until they write. Further ones of a language are for agents to ask for by their names.
     #[arg(long, env = "WHATSAPP_TEMPLATES", default_value = "")]
     pub whatsapp_templates: String,
 

@@ -39,16 +39,31 @@ impl Templates {
     /// The one for somebody's language, which is a BCP 47 tag: the same, else another of the same language,
     /// else the first that there is.
     pub fn in_language(&self, tag: &str) -> Option<&Template> {
+        self.nearest(tag, |_| true)
+    }
+
+    /// The one of this name, likewise.
+    pub fn named(&self, name: &str, tag: &str) -> Option<&Template> {
+        self.nearest(tag, |one| one.name == name)
+    }
+
+    fn nearest(&self, tag: &str, counts: impl Fn(&Template) -> bool) -> Option<&Template> {
         let tag = tag.replace('-', "_").to_ascii_lowercase();
         let language = |text: &str| text.split('_').next().unwrap_or_default().to_owned();
         let same = |one: &&Template| one.language.to_ascii_lowercase() == tag;
         let near = |one: &&Template| language(&one.language.to_ascii_lowercase()) == language(&tag);
-        let all = || self.0.iter();
+        let all = || self.0.iter().filter(|one| counts(one));
         all()
             .find(same)
             .or_else(|| all().find(near))
             .or_else(|| all().next())
     }
+}
+
+/// As Meta lets it be.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    (1..=MAX_NAME_CHARS).contains(&text.len()) && text.chars().all(allowed)
 }
 
 impl FromIterator<Template> for Templates {
@@ -72,11 +87,7 @@ impl FromStr for Template {
             && language
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let is_name = (1..=MAX_NAME_CHARS).contains(&name.len())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        match is_language && is_name {
+        match is_language && is_name(name) {
             true => Ok(Self {
                 language: language.to_owned(),
                 name: name.to_owned(),
@@ -126,6 +137,21 @@ impl fmt::Display for Templates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_is_asked_for_by_name_is_that_one_in_the_nearest_language() {
+        let all: Templates = "en_US=waiting,en_US=pay_day,de=pay_day".parse().unwrap();
+        for (name, tag, language) in [
+            ("pay_day", "de-AT", "de"),
+            ("pay_day", "en", "en_US"),
+            ("pay_day", "ja", "en_US"),
+            ("waiting", "de", "en_US"),
+        ] {
+            let found = all.named(name, tag).unwrap();
+            assert_eq!((&*found.name, &*found.language), (name, language), "{tag}");
+        }
+        assert_eq!(all.named("other", "de"), None);
+    }
 
     #[test]
     fn everybody_gets_the_template_that_is_nearest_to_their_language() {

@@ -4,6 +4,8 @@
 //! Called by `worker/exchange`. Pure and total: what is no such line, or asks for more than WhatsApp takes,
 //! is words. Lines inside a fence of code are words, too.
 
+use crate::line::template;
+
 use super::{
     format::to_whatsapp,
     media::Kind,
@@ -42,6 +44,8 @@ pub enum Part {
     },
     /// To the message that it answers.
     Reaction(String),
+    /// By its name at Meta, if the line has it.
+    Template(String),
 }
 
 /// A line that asks for something.
@@ -147,10 +151,18 @@ fn ask(line: &str) -> Option<Ask> {
                 .any(|c| c.is_alphanumeric() || c.is_whitespace());
             is_emoji.then_some(Ask::Part(Part::Reaction(emoji)))
         }
+        "template" => template(&fields),
         "send place" => place(&fields),
         "send contact" => contact(&fields),
         _ => file(word.strip_prefix("send ")?, &fields),
     }
+}
+
+fn template(fields: &[&str]) -> Option<Ask> {
+    let [name] = fields else { return None };
+    let is_name = |name: &String| template::is_name(name);
+    let name = field(name, MAX_FIELD_CHARS).filter(is_name)?;
+    Some(Ask::Part(Part::Template(name)))
 }
 
 fn file(what: &str, fields: &[&str]) -> Option<Ask> {

@@ -56,8 +56,8 @@ pub enum Outgoing {
         title: String,
         url: String,
     },
-    /// Words that Meta has approved, by their name there, and without a place for any of ours: nothing that
-    /// an agent wrote goes into one.
+    /// Words that Meta has approved, by their name there, and without a place for any of ours: an agent may
+    /// ask for one, and nothing that it wrote goes into it.
     Template {
         name: String,
         language: String,

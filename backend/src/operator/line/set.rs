@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = format!("{}\n\n{WHERE_FROM}", "It counts from the next message of somebody new on; whoever is there already goes on. Agents are told
-of a changed default role with the next message of their person.
+of a changed default role, and of changed templates, with the next message of their person.
 
 Examples:
   clawkaka line set 106540352242922 --signup invite --notice-operator 'Example Ltd'
@@ -54,7 +54,8 @@ pub struct Options {
     /// The role of whoever was given no other.
     #[arg(long, value_name = "ROLE", value_parser = policy::role)]
     default_role: Option<String>,
-    /// What goes out to somebody who has not written for a day, by its name at Meta, once for each language.
+    /// What goes out to somebody who has not written for a day, by its name at Meta, once for each language;
+    /// further ones of a language are for agents to ask for.
     #[arg(long = "template", value_name = "LANGUAGE=NAME")]
     templates: Vec<Template>,
     /// The groups in which an agent takes part, with commas between, in place of those before; none: in no group.
@@ -125,7 +126,8 @@ pub async fn run(
     tx.commit().await.context("commit what a line is set to")?;
     let named = show::templates(&facts.config, &line);
     let mut text = show::of_policy(environment, &named, &after);
-    if before.default_role != after.default_role {
+    let told = |own: &Own| (own.default_role.clone(), own.templates.clone());
+    if told(&before) != told(&after) {
         text.push_str("Agents are told with the next message of their person.\n");
     }
     let json = json!({ "line": line.id.0, "phone_number_id": line.phone_number_id,

@@ -33,6 +33,18 @@ fn words_stay_words_and_lines_between_them_are_sent_in_order() {
 }
 
 #[test]
+fn a_template_is_asked_for_by_a_name_such_as_meta_has() {
+    let template = |name: &str| Part::Template(name.to_owned());
+    assert_eq!(
+        parts("Pay day!\n[Template: pay_day]"),
+        [text("Pay day!"), template("pay_day")]
+    );
+    for words in ["[Template: Pay day]", "[Template: ]", "[Template: a | b]"] {
+        assert_eq!(parts(words), [text(words)]);
+    }
+}
+
+#[test]
 fn a_caption_that_cannot_stand_below_its_file_is_said_by_itself() {
     let file = |wish, caption: Option<&str>| Part::File {
         wish,

@@ -63,6 +63,13 @@ impl Exchange {
         }
         let mut drafts = Vec::with_capacity(wanted.len());
         for Wanted { key, class, part } in wanted {
+            let part = match part {
+                // One at a time, for the next is counted against what went out before.
+                Part::Template(name) if drafts.iter().any(is_template) => {
+                    Part::Ready(Outgoing::text(name.replace('_', " ")))
+                }
+                part => part,
+            };
             if let Some(message) = self.message(towards, part).await? {
                 drafts.push(Draft {
                     key,
@@ -82,6 +89,7 @@ impl Exchange {
                 to: to.to_owned(),
                 emoji,
             }),
+            Part::Template(name) => Some(self.template(towards, &name).await?),
             Part::File {
                 wish,
                 path,
@@ -182,6 +190,10 @@ impl Exchange {
             }
         }
     }
+}
+
+fn is_template(draft: &Draft) -> bool {
+    matches!(draft.message, Outgoing::Template { .. })
 }
 
 /// Only what is in its own folder. Where links in there lead is shut in with it.

@@ -14,6 +14,7 @@ mod message;
 mod restored;
 pub(super) mod said;
 mod stop;
+mod template;
 mod typing;
 mod voice;
 
