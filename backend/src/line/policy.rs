@@ -111,6 +111,11 @@ impl Policy {
 }
 
 impl Own {
+    /// What goes out when free text may not; `named` is what the environment says for the line.
+    pub fn templates_or<'a>(&'a self, named: &'a Templates) -> &'a Templates {
+        self.templates.as_ref().unwrap_or(named)
+    }
+
     /// With what is now set besides, or differently.
     pub fn and(self, more: Self) -> Self {
         Self {
@@ -196,8 +201,8 @@ pub async fn own_at(
 
 /// What goes out on a line when free text may not: what was set for it, else what the environment says.
 pub async fn templates(db: impl PgExecutor<'_>, line: &Line) -> anyhow::Result<Templates> {
-    let own = own(db, line.id).await?.templates;
-    Ok(own.unwrap_or_else(|| line.templates.clone()))
+    let own = own(db, line.id).await?;
+    Ok(own.templates_or(&line.templates).clone())
 }
 
 fn read(text: &str) -> anyhow::Result<Own> {

@@ -52,6 +52,7 @@ pub struct Tenant {
 pub struct Standing {
     pub status: Status,
     pub time_zone: String,
+    pub language: String,
     pub quiet_from: NaiveTime,
     pub quiet_to: NaiveTime,
     pub last_inbound_at: Option<DateTime<Utc>>,
@@ -64,8 +65,8 @@ pub struct Standing {
 pub async fn standing(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Standing> {
     let standing = sqlx::query_as!(
         Standing,
-        r#"select status as "status: Status", time_zone, quiet_from, quiet_to, last_inbound_at,
-                  has_agenda, line_id as "line: LineId", removed_at is not null as "line_removed!"
+        r#"select status as "status: Status", time_zone, language, quiet_from, quiet_to,
+                  last_inbound_at, has_agenda, line_id as "line: LineId", removed_at is not null as "line_removed!"
          from tenant join line on line.id = line_id where tenant.id = $1"#,
         id as TenantId,
     )

@@ -13,13 +13,12 @@ pub struct Introduction {
     /// `None`: the default of the line.
     pub role: Option<String>,
     pub time_zone: String,
-    pub language: String,
 }
 
 pub async fn introduction(db: impl PgExecutor<'_>, id: TenantId) -> anyhow::Result<Introduction> {
     sqlx::query_as!(
         Introduction,
-        r#"select line_id as "line: LineId", name, role, time_zone, language
+        r#"select line_id as "line: LineId", name, role, time_zone
            from tenant where id = $1"#,
         id as TenantId,
     )

@@ -248,6 +248,7 @@ mod tests {
             standing: tenant::Standing {
                 status: Status::Active,
                 time_zone: "UTC".into(),
+                language: "en".into(),
                 quiet_from: "23:00:00".parse().unwrap(),
                 quiet_to: "07:00:00".parse().unwrap(),
                 last_inbound_at: Some(noon() - TimeDelta::hours(1)),

@@ -47,12 +47,12 @@ pub async fn templates(facts: &Facts, number: &Number) -> Result<Found, Found> {
 
 /// What was set for it, else what the environment says.
 async fn of_line(facts: &Facts, number: &Number) -> Result<Templates, Found> {
-    let named = number.templates.clone();
+    let named = &number.templates;
     let Ok(db) = facts.try_db().await else {
-        return Ok(named);
+        return Ok(named.clone());
     };
     let own = policy::own_at(db, number.provider(), &number.id).await;
-    Ok(own.map_err(unread)?.templates.unwrap_or(named))
+    Ok(own.map_err(unread)?.templates_or(named).clone())
 }
 
 fn judge(templates: &Templates, found: &[Approval]) -> Found {

@@ -126,8 +126,9 @@ pub async fn run(
     tx.commit().await.context("commit what a line is set to")?;
     let named = show::templates(&facts.config, &line);
     let mut text = show::of_policy(environment, &named, &after);
-    let told = |own: &Own| (own.default_role.clone(), own.templates.clone());
-    if told(&before) != told(&after) {
+    let role_of = |own: &Own| environment.with(own.clone()).default_role;
+    let templates_changed = before.templates_or(&named) != after.templates_or(&named);
+    if role_of(&before) != role_of(&after) || templates_changed {
         text.push_str("Agents are told with the next message of their person.\n");
     }
     let json = json!({ "line": line.id.0, "phone_number_id": line.phone_number_id,

@@ -78,7 +78,7 @@ pub fn of_policy(environment: &Policy, named: &Templates, own: &Own) -> String {
         Some(format!("{} ({})", value.unwrap_or("-"), from(is_own)))
     };
     let url = all.policy_url.as_ref().map(|url| url.as_str());
-    let templates = own.templates.as_ref().unwrap_or(named).to_string();
+    let templates = own.templates_or(named).to_string();
     let groups = all.groups.to_string();
     pairs(&[
         (
@@ -135,7 +135,7 @@ pub fn policy_json(environment: &Policy, named: &Templates, own: &Own) -> Value 
         "notice_policy_url": all.policy_url,
         "consent": all.consent,
         "default_role": all.default_role,
-        "templates": own.templates.as_ref().unwrap_or(named),
+        "templates": own.templates_or(named),
         "groups": all.groups,
         "group_prefix": all.group_prefix,
         "set_for_this_line": own,

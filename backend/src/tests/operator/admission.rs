@@ -227,6 +227,13 @@ async fn a_person_has_the_role_that_they_were_given_last_or_the_default(db: PgPo
     assert_eq!(said.json["changed"], true, "{}", said.text);
     assert_eq!(role().await.as_deref(), Some("family"));
     assert_eq!(desk.types(&set).await.json["changed"], false);
+
+    let default = ["line", "set", NUMBER, "--default-role", "guest"];
+    let told = "Agents are told with the next message of their person.";
+    let said = desk.types(&default).await;
+    assert!(said.good && said.text.contains(told), "{}", said.text);
+    assert!(!desk.types(&default).await.text.contains(told), "the same");
+    assert_eq!(role().await.as_deref(), Some("family"), "their own stays");
     assert!(desk.types(&["tenant", "set-role", &id, "none"]).await.good);
     assert_eq!(role().await, None);
 }

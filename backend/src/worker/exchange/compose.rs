@@ -63,14 +63,7 @@ impl Exchange {
         }
         let mut drafts = Vec::with_capacity(wanted.len());
         for Wanted { key, class, part } in wanted {
-            let part = match part {
-                // One at a time, for the next is counted against what went out before.
-                Part::Template(name) if drafts.iter().any(is_template) => {
-                    Part::Ready(Outgoing::text(name.replace('_', " ")))
-                }
-                part => part,
-            };
-            if let Some(message) = self.message(towards, part).await? {
+            if let Some(message) = self.message(towards, part, &drafts).await? {
                 drafts.push(Draft {
                     key,
                     class,
@@ -81,7 +74,13 @@ impl Exchange {
         Ok(drafts)
     }
 
-    async fn message(&self, towards: &Towards<'_>, part: Part) -> anyhow::Result<Option<Outgoing>> {
+    /// `before` is what goes out before it in the same answer.
+    async fn message(
+        &self,
+        towards: &Towards<'_>,
+        part: Part,
+        before: &[Draft],
+    ) -> anyhow::Result<Option<Outgoing>> {
         Ok(match part {
             Part::Ready(message) => Some(message),
             // Unasked there is nothing to react to.
@@ -89,7 +88,7 @@ impl Exchange {
                 to: to.to_owned(),
                 emoji,
             }),
-            Part::Template(name) => Some(self.template(towards, &name).await?),
+            Part::Template(name) => Some(self.template(towards, &name, before).await?),
             Part::File {
                 wish,
                 path,
@@ -190,10 +189,6 @@ impl Exchange {
             }
         }
     }
-}
-
-fn is_template(draft: &Draft) -> bool {
-    matches!(draft.message, Outgoing::Template { .. })
 }
 
 /// Only what is in its own folder. Where links in there lead is shut in with it.

@@ -12,7 +12,10 @@ use serde::Serialize;
 use super::{Exchange, Reached};
 use crate::{
     gateway::protocol::{Request, SetFile},
-    line::policy,
+    line::{
+        policy::{self, Own, Policy},
+        template::Templates,
+    },
     sandbox::row::conversation,
     tenant::role::{self, Introduction},
     turn::{self, Turn},
@@ -76,15 +79,9 @@ impl Exchange {
 
     async fn holds(&self, known: &Introduction) -> anyhow::Result<Holds> {
         let own = policy::own(&self.db, known.line).await?;
-        let named = self.typing.lines.get(known.line);
-        let named = || named.map(|line| line.templates.clone());
-        let templates = own.templates.clone().or_else(named).unwrap_or_default();
-        let role = known.role.clone();
-        Ok(Holds {
-            role: role.or_else(|| self.policy.with(own).default_role),
-            time_zone: known.time_zone.clone(),
-            templates: templates.names().into_iter().map(str::to_owned).collect(),
-        })
+        let line = self.typing.lines.get(known.line);
+        let named = line.map(|line| line.templates.clone()).unwrap_or_default();
+        Ok(holds(known, own, &self.policy, &named))
     }
 
     async fn page(&self, reached: &Reached) -> anyhow::Result<String> {
@@ -95,6 +92,19 @@ impl Exchange {
             "an agent's page has become too long"
         );
         String::from_utf8(page).context("read an agent's page")
+    }
+}
+
+/// A role of their own, what was set for their line, what the environment says, in this order.
+fn holds(known: &Introduction, own: Own, environment: &Policy, named: &Templates) -> Holds {
+    let templates = own.templates_or(named).names();
+    Holds {
+        templates: templates.into_iter().map(str::to_owned).collect(),
+        role: known
+            .role
+            .clone()
+            .or_else(|| environment.with(own).default_role),
+        time_zone: known.time_zone.clone(),
     }
 }
 
@@ -144,8 +154,10 @@ pub(super) fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use uuid::Uuid;
 
     use super::*;
+    use crate::{id::LineId, tests::support};
 
     fn read(line: &str) -> Value {
         assert_eq!(line.lines().count(), 1, "{line:?}");
@@ -159,6 +171,47 @@ mod tests {
             templates: Vec::new(),
         };
         line(Some(name.as_bytes()), &holds).unwrap()
+    }
+
+    #[test]
+    fn their_own_role_comes_before_the_lines_and_what_was_set_for_the_line_before_the_environment()
+    {
+        let known = |role: Option<&str>| Introduction {
+            line: LineId(Uuid::nil()),
+            name: None,
+            role: role.map(str::to_owned),
+            time_zone: "UTC".to_owned(),
+        };
+        let environment = Policy {
+            default_role: Some("friend".to_owned()),
+            ..support::policy()
+        };
+        let set = Own {
+            default_role: Some("guest".to_owned()),
+            templates: Some("en=pay_day".parse().unwrap()),
+            ..Own::default()
+        };
+        let named = "en_US=waiting,de=waiting,en_US=hello".parse().unwrap();
+        for (role, own, told) in [
+            (
+                Some("family"),
+                &set,
+                r#"{"role":"family","time_zone":"UTC","templates":["pay_day"]}"#,
+            ),
+            (
+                None,
+                &set,
+                r#"{"role":"guest","time_zone":"UTC","templates":["pay_day"]}"#,
+            ),
+            (
+                None,
+                &Own::default(),
+                r#"{"role":"friend","time_zone":"UTC","templates":["hello","waiting"]}"#,
+            ),
+        ] {
+            let holds = holds(&known(role), own.clone(), &environment, &named);
+            assert_eq!(json(&holds).unwrap(), told);
+        }
     }
 
     #[test]

@@ -4,26 +4,34 @@
 use super::{Exchange, compose::Towards};
 use crate::{
     line::policy,
-    outbox::nudge::{self, MAX_IN_A_ROW},
-    tenant::role,
+    outbox::{
+        Draft,
+        nudge::{self, MAX_IN_A_ROW},
+    },
+    tenant,
     whatsapp::outgoing::Outgoing,
 };
 
 impl Exchange {
-    /// Only what the operator named for the line, in the person's language, and not again and again to
-    /// somebody who says nothing: each may cost money. Else what its name says, as words.
+    /// Only what the operator named for the line, in the person's language, once in an answer, and not again
+    /// and again to somebody who says nothing: each may cost money. Else what its name says, as words.
     pub(super) async fn template(
         &self,
         towards: &Towards<'_>,
         name: &str,
+        before: &[Draft],
     ) -> anyhow::Result<Outgoing> {
-        let known = role::introduction(&self.db, towards.tenant).await?;
         let words = || Outgoing::text(name.replace('_', " "));
-        let Some(line) = self.typing.lines.get(known.line) else {
+        let is_template = |one: &Draft| matches!(one.message, Outgoing::Template { .. });
+        if before.iter().any(is_template) {
+            return Ok(words());
+        }
+        let person = tenant::standing(&self.db, towards.tenant).await?;
+        let Some(line) = self.typing.lines.get(person.line) else {
             return Ok(words());
         };
         let templates = policy::templates(&self.db, &line).await?;
-        let Some(template) = templates.named(name, &known.language) else {
+        let Some(template) = templates.named(name, &person.language) else {
             tracing::warn!("an assistant asks for a template that its line does not have");
             return Ok(words());
         };
